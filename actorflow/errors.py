@@ -1,0 +1,219 @@
+"""Every error actorflow raises, by whose move it is: your graph, your call, your store, or ours.
+
+A handler's own exception is never wrapped: it comes out of ``run()`` as itself, with a note.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ActorflowError",
+    "AmbiguousHandlersError",
+    "CheckpointError",
+    "CheckpointNotFoundError",
+    "CodecError",
+    "ConvergenceError",
+    "DuplicateEdgeError",
+    "DuplicateExecutorError",
+    "EdgeGroupError",
+    "ExecutorReusedError",
+    "GraphConnectivityError",
+    "GraphMismatchError",
+    "HandlerSignatureError",
+    "InternalError",
+    "MessageTypeError",
+    "MissingStartError",
+    "OutputDesignationError",
+    "RequestNotFoundError",
+    "ResponseTypeError",
+    "StateTypeError",
+    "SwitchCaseError",
+    "TypeCompatibilityError",
+    "UndeliverableMessageError",
+    "UnknownExecutorError",
+    "UnreachableExecutorError",
+    "WorkflowBusyError",
+    "WorkflowValidationError",
+]
+
+
+class ActorflowError(Exception):
+    """The base of every error that actorflow itself raises."""
+
+
+# Your graph: what is wrong with a definition, found before anything runs.
+
+
+class WorkflowValidationError(ActorflowError, ValueError):
+    """A workflow definition cannot work; each kind of defect has its own subclass."""
+
+
+class MissingStartError(WorkflowValidationError):
+    """The start executor is missing or was never added."""
+
+
+class DuplicateExecutorError(WorkflowValidationError):
+    """Two different executors share one id."""
+
+
+class ExecutorReusedError(WorkflowValidationError):
+    """An executor object was given to a second workflow (F14)."""
+
+
+class UnknownExecutorError(WorkflowValidationError):
+    """An id names no executor of this builder."""
+
+
+class DuplicateEdgeError(WorkflowValidationError):
+    """The same pair of executors is joined twice."""
+
+
+class EdgeGroupError(WorkflowValidationError):
+    """A fan-out, selection or fan-in group has too few, repeated or unusable ends."""
+
+
+class SwitchCaseError(WorkflowValidationError):
+    """A switch-case group whose Default is missing, doubled or not last (F22)."""
+
+
+class TypeCompatibilityError(WorkflowValidationError):
+    """Nothing the source sends can be taken by the target of an edge."""
+
+
+class GraphConnectivityError(WorkflowValidationError):
+    """An executor has no edge at all."""
+
+
+class UnreachableExecutorError(GraphConnectivityError):
+    """No path leads from the start executor to this one."""
+
+
+class HandlerSignatureError(WorkflowValidationError, TypeError):
+    """A handler's annotations are missing, wrong, or hold unresolved type variables."""
+
+
+class AmbiguousHandlersError(WorkflowValidationError):
+    """Two handlers of one executor claim the same type and neither is more specific (F19)."""
+
+
+class OutputDesignationError(WorkflowValidationError):
+    """``output_from`` / ``intermediate_output_from`` name unknown, overlapping or silent executors."""
+
+
+class StateTypeError(WorkflowValidationError, TypeError):
+    """A state type cannot be constructed, or two types claim one stored name."""
+
+
+# Your call: wrong at run time, refused before anything is touched unless stated otherwise.
+
+
+class WorkflowBusyError(ActorflowError, RuntimeError):
+    """Another run owns this workflow.
+
+    Attributes:
+        workflow_id: The workflow that is taken.
+        run_id: The run that owns it.
+    """
+
+    def __init__(self, workflow_id: str, run_id: str | None) -> None:
+        self.workflow_id = workflow_id
+        self.run_id = run_id
+        owner = f"run {run_id!r}" if run_id else "another run"
+        super().__init__(
+            f"workflow {workflow_id!r} is owned by {owner}; wait for it to end, pass wait=True to queue, "
+            f"or build() a second workflow"
+        )
+
+
+class MessageTypeError(ActorflowError, TypeError):
+    """A message or output is outside what the executor declares."""
+
+
+class UndeliverableMessageError(ActorflowError, LookupError):
+    """Strict mode: a message that nothing took.
+
+    Attributes:
+        reason: The same word as ``MessageDroppedEvent.reason``.
+        source_id: The executor that sent it, or None for the input.
+        target_id: The executor it was meant for, where one was named.
+    """
+
+    def __init__(self, text: str, *, reason: str, source_id: str | None, target_id: str | None) -> None:
+        self.reason = reason
+        self.source_id = source_id
+        self.target_id = target_id
+        super().__init__(text)
+
+
+class RequestNotFoundError(ActorflowError, KeyError):
+    """A response names a request that is not open.
+
+    Attributes:
+        request_id: The id that was given.
+        open_requests: The ids that could have been answered.
+    """
+
+    def __init__(self, request_id: str, open_requests: tuple[str, ...]) -> None:
+        self.request_id = request_id
+        self.open_requests = open_requests
+        waiting = ", ".join(map(repr, open_requests)) or "none"
+        self._text = f"no open request {request_id!r}; open requests: {waiting}"
+        super().__init__(self._text)
+
+    def __str__(self) -> str:
+        """Say it as prose: KeyError would print the text in quotes."""
+        return self._text
+
+
+class ResponseTypeError(ActorflowError, TypeError):
+    """A response does not fit, and cannot be turned into, the type its request declared."""
+
+
+class ConvergenceError(ActorflowError, RuntimeError):
+    """The superstep limit of a run was reached with messages still in flight.
+
+    The workflow stands on its last committed superstep; ``checkpoint_id=LATEST`` goes on with a fresh limit.
+
+    Attributes:
+        max_supersteps: The limit.
+    """
+
+    def __init__(self, workflow_id: str, max_supersteps: int, waiting: tuple[str, ...]) -> None:
+        self.max_supersteps = max_supersteps
+        super().__init__(
+            f"workflow {workflow_id!r} did not come to rest within {max_supersteps} supersteps; messages wait for "
+            f"{', '.join(map(repr, waiting))}; raise max_supersteps, or go on with checkpoint_id=LATEST"
+        )
+
+
+# Your store: what a checkpoint could not do.
+
+
+class CheckpointError(ActorflowError, RuntimeError):
+    """A checkpoint could not be written, read, restored or deleted."""
+
+
+class CheckpointNotFoundError(CheckpointError, LookupError):
+    """No such checkpoint in this storage."""
+
+
+class GraphMismatchError(CheckpointError, ValueError):
+    """A checkpoint was made by a graph that routes differently."""
+
+
+class CodecError(CheckpointError, ValueError):
+    """A value cannot be stored, or stored bytes cannot be read back, exactly.
+
+    Attributes:
+        path: Where the value sits, e.g. ``state['cart'].items[3].price``.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {problem}")
+
+
+# Ours.
+
+
+class InternalError(ActorflowError, RuntimeError):
+    """A broken invariant of actorflow itself: please report it."""
