@@ -1,0 +1,118 @@
+"""What travels through a superstep, as values: deliveries in, effects out."""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+from typing import Any, Final
+
+import attrs
+
+__all__ = ["REMOVED", "Delivery", "Effects", "Output", "OutputKind", "PendingRequest", "Sent", "Write", "WriteKind"]
+
+
+class _Removed:
+    """The value of something that is gone."""
+
+    def __repr__(self) -> str:
+        return "REMOVED"
+
+    def __deepcopy__(self, memo: object) -> _Removed:
+        return self
+
+
+REMOVED: Final = _Removed()
+
+
+class OutputKind(StrEnum):
+    """Who sees an output."""
+
+    OUTPUT = "output"
+    INTERMEDIATE = "intermediate"
+    HIDDEN = "hidden"
+
+
+class WriteKind(Enum):
+    """How a state write combines with what is there."""
+
+    SET = "set"
+    """Through the key's reducer, where it has one."""
+    REPLACE = "replace"
+    """As it is: a value read and changed in place."""
+    DELETE = "delete"
+
+
+@attrs.frozen
+class PendingRequest:
+    """A request that waits for an answer.
+
+    Attributes:
+        id: What to answer to.
+        executor_id: The executor that asks.
+        data: The request.
+        response_type: The declared type of an answer.
+    """
+
+    id: str
+    executor_id: str
+    data: Any
+    response_type: Any
+
+
+@attrs.frozen
+class Delivery:
+    """One message for one executor in one superstep.
+
+    Attributes:
+        target_id: The executor that handles it.
+        value: The message; for an answer, the response.
+        source_ids: The executors it came from; empty for the input of a run.
+        request: The request that `value` answers, if it is an answer.
+    """
+
+    target_id: str
+    value: Any
+    source_ids: tuple[str, ...] = ()
+    request: PendingRequest | None = None
+
+
+@attrs.frozen
+class Sent:
+    """A message an executor sent: along its edges, or along those that lead to one target."""
+
+    value: Any
+    target_id: str | None = None
+
+
+@attrs.frozen
+class Write:
+    """One write to the shared state."""
+
+    key: str
+    kind: WriteKind
+    value: Any = None
+
+
+@attrs.frozen
+class Output:
+    """A value an executor yielded."""
+
+    executor_id: str
+    value: Any
+    kind: OutputKind
+
+
+@attrs.define(eq=False)
+class Effects:
+    """What handling one delivery did; it takes effect when the superstep commits, or never.
+
+    Attributes:
+        sent: Messages, in the order they were sent.
+        writes: Writes to the shared state, in order.
+        outputs: Outputs, in order.
+        requests: New requests, in order.
+    """
+
+    sent: list[Sent] = attrs.Factory(list)
+    writes: list[Write] = attrs.Factory(list)
+    outputs: list[Output] = attrs.Factory(list)
+    requests: list[PendingRequest] = attrs.Factory(list)
