@@ -1,0 +1,1 @@
+"""Edges, routing, validation and signature: pure and synchronous."""
