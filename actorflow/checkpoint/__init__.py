@@ -1,0 +1,1 @@
+"""Checkpoints: records, codec, lineage and the storage backends."""

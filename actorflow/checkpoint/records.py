@@ -1,0 +1,119 @@
+"""What a checkpoint is made of, as plain values.
+
+A checkpoint is a header (`CheckpointInfo`) and *sections*: a flat mapping from a section key to the encoded bytes of
+one value. What is written per superstep is a `Commit`: the header and a packed `Delta` of the sections that changed
+since the parent; now and then a delta is *full* and stands alone. Loading merges the chain from the nearest full delta.
+
+Section keys (one value each):
+
+==================  =====================================================================
+``state/<key>``     one key of the shared state
+``executor/<id>``   the state of one executor
+``join/<id>``       what a fan-in join holds
+``request/<id>``    one open request
+``inflight``        the deliveries planned for the next superstep
+``run``             run bookkeeping: origin run id, superstep the run began at
+``outputs/<n>``     outputs committed by superstep n of the run since its entry
+==================  =====================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+import attrs
+
+__all__ = ["FORMAT_VERSION", "Checkpoint", "CheckpointID", "CheckpointInfo", "CheckpointKind", "Commit", "Delta"]
+
+FORMAT_VERSION = 1
+"""Version of the stored format; written into every checkpoint."""
+
+CheckpointID = NewType("CheckpointID", str)
+"""The id of one checkpoint, unique over all storages."""
+
+
+class CheckpointKind(StrEnum):
+    """Why a checkpoint was made."""
+
+    ENTRY = "entry"
+    SUPERSTEP = "superstep"
+    RESPONSES = "responses"
+
+
+@attrs.frozen(kw_only=True)
+class CheckpointInfo:
+    """The header of a checkpoint: all that listing and lineage need, never the contents.
+
+    Attributes:
+        id: The checkpoint's own id.
+        parent_id: The checkpoint its state was derived from, in the same storage, or None.
+        workflow_name: Name of the definition that made it.
+        workflow_id: Durable identity; its checkpoints form one lineage tree.
+        run_id: The run that made it.
+        superstep: 0 for an entry, then 1..n.
+        kind: entry, superstep or responses.
+        graph_signature: Signature of the graph that may restore it.
+        created_at: Time of day, UTC. For people; nothing is ordered by it.
+        sequence: Position within the workflow id, 1..n, given by the storage; "latest" is the highest. 0 until saved.
+        derived_from: A checkpoint of another storage the state was derived from, when `parent_id` is None.
+        format_version: Version of the stored format.
+    """
+
+    id: CheckpointID
+    parent_id: CheckpointID | None
+    workflow_name: str
+    workflow_id: str
+    run_id: str
+    superstep: int
+    kind: CheckpointKind
+    graph_signature: str
+    created_at: datetime
+    sequence: int = 0
+    derived_from: CheckpointID | None = None
+    format_version: int = FORMAT_VERSION
+
+
+@attrs.frozen(kw_only=True)
+class Delta:
+    """The sections that changed between a checkpoint and its parent.
+
+    Attributes:
+        changed: New encoded value by section key.
+        removed: Section keys that are gone.
+        cleared: Prefixes (``outputs/``) all of whose older sections are gone; applied before `changed`.
+        full: True if this holds every section, so that nothing older is needed.
+    """
+
+    changed: Mapping[str, bytes]
+    removed: tuple[str, ...] = ()
+    cleared: tuple[str, ...] = ()
+    full: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Commit:
+    """One atomic write: a new checkpoint and with it the new head of its workflow id.
+
+    Attributes:
+        info: The header; the storage gives it its sequence.
+        payload: The packed delta (see `actorflow.checkpoint.chain`); opaque to a backend.
+        full: Whether the payload stands alone.
+    """
+
+    info: CheckpointInfo
+    payload: bytes
+    full: bool
+
+
+@attrs.frozen(kw_only=True)
+class Checkpoint(CheckpointInfo):
+    """A checkpoint with its contents: everything needed to go on.
+
+    Attributes:
+        contents: Encoded value by section key.
+    """
+
+    contents: Mapping[str, bytes]
