@@ -1,0 +1,1 @@
+"""Executors, their handlers and the context they are given."""

@@ -1,0 +1,286 @@
+"""WorkflowContext: what a handler may do, and where its effects are collected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, Never, Protocol
+
+from typing_extensions import TypeVar
+
+from actorflow.core.effects import Delivery, Effects, Output, OutputKind, PendingRequest, Sent
+from actorflow.core.merge import Reducer
+from actorflow.core.types import describe
+from actorflow.errors import MessageTypeError
+from actorflow.events import RUNTIME_KINDS, WorkflowEvent
+from actorflow.executors.state_view import StateView
+
+if TYPE_CHECKING:
+    from actorflow.executors.executor import Executor
+    from actorflow.executors.handlers import HandlerSpec
+
+__all__ = ["ContextPort", "WorkflowContext"]
+
+OutT = TypeVar("OutT", default=Never, contravariant=True)
+WorkflowOutT = TypeVar("WorkflowOutT", default=Never, contravariant=True)
+
+
+class ContextPort(Protocol):
+    """What a context needs of the run it belongs to."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The mapping given to this run."""
+        ...
+
+    @property
+    def superstep(self) -> int:
+        """Number of the superstep under way."""
+        ...
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """The shared state as the previous superstep left it."""
+        ...
+
+    @property
+    def reducers(self) -> Mapping[str, Reducer]:
+        """Reducers by key."""
+        ...
+
+    def delivery_id(self, index: int) -> str:
+        """The stable id of the superstep's delivery number `index`."""
+        ...
+
+    def output_kind(self, executor_id: str) -> OutputKind:
+        """Who sees an executor's outputs."""
+        ...
+
+    def check_request_id(self, request_id: str) -> None:
+        """Refuse the id of a request that is open already."""
+        ...
+
+    async def stream_output(self, output: Output, attempt: int) -> None:
+        """Hand an output to whoever listens."""
+        ...
+
+    async def stream_event(self, event: WorkflowEvent) -> None:
+        """Hand a user's event to whoever listens."""
+        ...
+
+
+class WorkflowContext(Generic[OutT, WorkflowOutT]):
+    """A handler's way to the workflow. Valid until the handler returns.
+
+    ``WorkflowContext`` alone may send and yield nothing, ``WorkflowContext[Out]`` may send ``Out`` messages,
+    ``WorkflowContext[Out, WorkflowOut]`` may also yield ``WorkflowOut`` outputs; ``Never`` stands for "none".
+
+    What cannot block is a plain method, so a synchronous handler in a worker thread may call it as well. Messages, state
+    writes and requests take effect when the superstep commits; those of a failed attempt never do. Outputs and custom
+    events stream at once.
+    """
+
+    __slots__ = (
+        "_attempt", "_delivery", "_effects", "_executor", "_index", "_overlay", "_port", "_requests_made", "_spec", "_view",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        port: ContextPort,
+        executor: Executor,
+        *,
+        spec: HandlerSpec | None = None,
+        delivery: Delivery | None = None,
+        index: int = 0,
+        overlay: Mapping[str, Any] | None = None,
+        attempt: int = 1,
+    ) -> None:
+        self._port = port
+        self._executor = executor
+        self._spec = spec
+        self._delivery = delivery
+        self._index = index
+        self._overlay = overlay
+        self._attempt = attempt
+        self._effects: Effects | None = Effects() if spec is not None else None
+        self._view: StateView | None = None
+        self._requests_made = 0
+
+    # What a handler is told.
+
+    @property
+    def source_executor_ids(self) -> tuple[str, ...]:
+        """The executors the message came from: one, or those that contributed to a join; empty for a run's input."""
+        return self._delivery.source_ids if self._delivery else ()
+
+    @property
+    def request_id(self) -> str | None:
+        """In a response handler, the id of the request that is answered."""
+        request = self._delivery.request if self._delivery else None
+        return request.id if request else None
+
+    @property
+    def superstep(self) -> int:
+        """Number of the superstep under way, from 1."""
+        return self._port.superstep
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first attempt at this delivery."""
+        return self._attempt
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The mapping given to this run. It is never stored: the place for tokens and clients (F43)."""
+        return self._port.config
+
+    @property
+    def delivery_id(self) -> str:
+        """The same string on every retry and resume of this delivery: an idempotency key for outside systems.
+
+        Raises:
+            RuntimeError: In a lifecycle hook, which handles no delivery.
+        """
+        self._handling("delivery_id")
+        return self._port.delivery_id(self._index)
+
+    # What takes effect when the superstep commits.
+
+    def send_message(self, message: OutT, target_id: str | None = None) -> None:
+        """Send a message along this executor's edges.
+
+        Args:
+            message: The message, of a type the handler declares. Treat it as immutable from here on.
+            target_id: Only along edges that lead to this executor.
+
+        Raises:
+            MessageTypeError: The handler does not declare this type.
+            RuntimeError: The handler has returned.
+        """
+        effects, spec = self._handling("send_message")
+        if not spec.send_check.accepts(message):
+            raise MessageTypeError(self._undeclared(spec, "send", message, spec.sends))
+        effects.sent.append(Sent(message, target_id))
+
+    def request_info(self, data: Any, response_type: Any, *, request_id: str | None = None) -> str:
+        """Ask the outside world; a `response_handler` of this executor gets the answer, perhaps days later.
+
+        Args:
+            data: The request.
+            response_type: The type an answer must have.
+            request_id: An id of your own; otherwise one that is the same on every retry and resume of this delivery.
+
+        Returns:
+            The request's id.
+
+        Raises:
+            MessageTypeError: No response handler takes such a pair.
+            ValueError: The id belongs to an open request.
+            RuntimeError: The handler has returned.
+        """
+        effects, _ = self._handling("request_info")
+        if not self._executor.handler_table.can_answer(data, response_type):
+            raise MessageTypeError(
+                f"executor {self._executor.id!r} has no @response_handler for a {type(data).__name__} answered by "
+                f"{describe(response_type)}; add one"
+            )
+        self._requests_made += 1
+        chosen = (
+            request_id if request_id is not None else f"{self._port.delivery_id(self._index)}-r{self._requests_made}"
+        )
+        self._port.check_request_id(chosen)
+        if any(request.id == chosen for request in effects.requests):
+            raise ValueError(f"request id {chosen!r} is used twice by one delivery; give each request its own")
+        effects.requests.append(PendingRequest(chosen, self._executor.id, data, response_type))
+        return chosen
+
+    def get_state(self, key: str, default: Any = None) -> Any:
+        """Read the shared state: what the previous superstep committed, plus this executor's own writes.
+
+        A mutable value is yours to change in place: the change is a write.
+        """
+        return self._state("get_state").get(key, default)
+
+    def has_state(self, key: str) -> bool:
+        """Whether the shared state has a key."""
+        return self._state("has_state").has(key)
+
+    def set_state(self, key: str, value: Any) -> None:
+        """Write the shared state, through the key's reducer if it has one.
+
+        Raises:
+            TypeError: The key is not a string.
+            RuntimeError: The handler has returned.
+        """
+        if not isinstance(key, str):
+            raise TypeError(f"a state key is a str, not {type(key).__name__} ({key!r})")
+        self._state("set_state").set(key, value)
+
+    def delete_state(self, key: str) -> None:
+        """Delete a key of the shared state; nothing happens if it is not there."""
+        self._state("delete_state").delete(key)
+
+    # What streams at once.
+
+    async def yield_output(self, value: WorkflowOutT) -> None:
+        """Yield an output of the workflow. A slow consumer of the run's stream holds this back.
+
+        It streams now, marked with this attempt; it is part of the result once the superstep commits. If cancelled, the
+        output may have been streamed or not.
+
+        Raises:
+            MessageTypeError: The handler does not declare this type.
+            RuntimeError: The handler has returned.
+        """
+        effects, spec = self._handling("yield_output")
+        if not spec.yield_check.accepts(value):
+            raise MessageTypeError(self._undeclared(spec, "yield", value, spec.yields))
+        output = Output(self._executor.id, value, self._port.output_kind(self._executor.id))
+        effects.outputs.append(output)
+        await self._port.stream_output(output, self._attempt)
+
+    async def add_event(self, event: WorkflowEvent) -> None:
+        """Stream an event of your own (a subclass of `WorkflowEvent`); the runtime fills in the common fields.
+
+        Raises:
+            TypeError: It is no such event, or one of the runtime's own kinds.
+        """
+        if not isinstance(event, WorkflowEvent):
+            raise TypeError(f"add_event takes a WorkflowEvent, not {type(event).__name__}; subclass WorkflowEvent")
+        if type(event) is WorkflowEvent or type(event) in RUNTIME_KINDS.values():
+            raise TypeError(f"{type(event).__name__} is the runtime's own; subclass WorkflowEvent for yours")
+        await self._port.stream_event(event)
+
+    # For the runtime.
+
+    def finish(self) -> tuple[Effects, Mapping[str, Any]]:
+        """End the delivery: take its effects, and what the executor's next delivery sees of the state.
+
+        Every later use of the context is an error, so that nothing done too late is lost in silence.
+        """
+        effects, _ = self._handling("finish")
+        overlay = self._overlay or {}
+        if self._view is not None:
+            effects.writes, written = self._view.finish()
+            overlay = {**overlay, **written}
+        self._effects = None
+        return effects, overlay
+
+    def _handling(self, what: str) -> tuple[Effects, HandlerSpec]:
+        if self._effects is not None and self._spec is not None:
+            return self._effects, self._spec
+        if self._spec is None:
+            raise RuntimeError(f"{what} needs a delivery: on_start and on_stop of {self._executor.id!r} have none")
+        raise RuntimeError(f"{what} after {self._spec.label} returned: its effects are decided; do it before returning")
+
+    def _state(self, what: str) -> StateView:
+        if self._view is None or self._effects is None:
+            self._handling(what)
+            self._view = StateView(self._port.state, self._overlay or {}, self._port.reducers)
+        return self._view
+
+    def _undeclared(self, spec: HandlerSpec, verb: str, value: Any, declared: tuple[Any, ...]) -> str:
+        allowed = " | ".join(map(describe, declared)) or "nothing"
+        return (
+            f"{spec.label} of executor {self._executor.id!r} may not {verb} {type(value).__name__}: its context declares "
+            f"{allowed}; add the type to WorkflowContext[...]"
+        )

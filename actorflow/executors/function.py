@@ -1,0 +1,120 @@
+"""Executors made from functions."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+
+from actorflow.errors import HandlerSignatureError
+from actorflow.executors.annotations import local_names
+from actorflow.executors.context import WorkflowContext
+from actorflow.executors.executor import Executor
+from actorflow.executors.handlers import HandlerTable, compile_function
+from actorflow.checkpoint.threads import run_in_thread
+
+__all__ = ["FunctionExecutor", "executor"]
+
+
+class FunctionExecutor(Executor):
+    """An executor that is one function. It keeps no state, so the same object may serve several workflows.
+
+    Args:
+        function: ``(message, ctx)`` or ``(message)``; async, or sync, which then runs in a worker thread.
+        id: The executor's id.
+        concurrency: As for `Executor`.
+        names: Local names that the function's string annotations use.
+
+    Raises:
+        HandlerSignatureError: The function is not as a handler must be.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        id: str,  # noqa: A002 - the design's name
+        *,
+        concurrency: int = 1,
+        names: typing.Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(id, concurrency=concurrency)
+        self.function = function
+        self._names = names or {}
+        self._function_table: HandlerTable | None = None
+
+    @property
+    def handler_table(self) -> HandlerTable:
+        """The compiled function."""
+        if self._function_table is None:
+            spec, wants_context = compile_function(_name_of(self.function), self.function, self._names)
+            call = _caller(self.function, wants_context=wants_context)
+            self._function_table = HandlerTable((attrs.evolve(spec, call=call),), ())
+        return self._function_table
+
+    @property
+    def signature_name(self) -> str:
+        """The function's name."""
+        return type(self).type_name or _name_of(self.function)
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _caller(function: Callable[..., Any], *, wants_context: bool) -> Callable[..., Awaitable[None]]:
+    if inspect.iscoroutinefunction(function):
+
+        async def call(_executor: Executor, message: Any, ctx: WorkflowContext[Any, Any]) -> None:
+            arguments = (message, ctx) if wants_context else (message,)
+            return typing.cast("None", await function(*arguments))
+
+    else:
+
+        async def call(_executor: Executor, message: Any, ctx: WorkflowContext[Any, Any]) -> None:
+            arguments = (message, ctx) if wants_context else (message,)
+            return typing.cast("None", await run_in_thread(function, *arguments))
+
+    return call
+
+
+@typing.overload
+def executor(function: Callable[..., Any]) -> FunctionExecutor: ...
+@typing.overload
+def executor(
+    *,
+    id: str | None = ...,  # noqa: A002
+    concurrency: int = ...,
+) -> Callable[[Callable[..., Any]], FunctionExecutor]: ...
+def executor(
+    function: Callable[..., Any] | None = None,
+    *,
+    id: str | None = None,  # noqa: A002 - the design's name
+    concurrency: int = 1,
+) -> Any:
+    """Make an executor from a function ``(message: T, ctx: WorkflowContext[Out, WorkflowOut]) -> None``.
+
+    An async function runs in the actor's task. A sync function runs in a worker thread; it may call the context's plain
+    methods directly and the async ones through ``trio.from_thread.run``.
+
+    Args:
+        function: The function, when used without parentheses.
+        id: The executor's id; the function's name unless given.
+        concurrency: How many deliveries of one superstep are handled at once.
+
+    Raises:
+        HandlerSignatureError: It is not a function.
+    """
+    if function is not None and not callable(function):
+        raise HandlerSignatureError(f"@executor decorates a function, not {function!r}; write @executor(id=...)")
+
+    def make(target: Callable[..., Any]) -> FunctionExecutor:
+        names = local_names(getattr(target, "__annotations__", {}).values(), depth=1)
+        return FunctionExecutor(target, id or _name_of(target), concurrency=concurrency, names=names)
+
+    if function is None:
+        return make
+    names = local_names(getattr(function, "__annotations__", {}).values(), depth=1)
+    return FunctionExecutor(function, id or _name_of(function), concurrency=concurrency, names=names)
