@@ -1,0 +1,179 @@
+"""The encoded side of what a workflow stands on: finds what changed since its head, by comparing bytes (P10).
+
+The ledger mirrors the head checkpoint as bytes. `stage` encodes a superstep's changes, leaves out what encodes as it did
+before, and packs the rest; `settle` adopts a staged commit once it is stored. Nothing in between is visible, so a save
+that fails leaves the ledger where the head is.
+
+**Full snapshots.** A delta is written in full when the deltas since the last full one could have paid for it: when its
+size is at most a tenth of their bytes plus 128 bytes for each of them. So, over any stretch of history, full snapshots add
+at most 10% and 128 bytes per superstep, and loading reads at most about ten times the size of the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from actorflow.checkpoint.chain import pack_delta
+from actorflow.checkpoint.records import Delta
+from actorflow.checkpoint.sections import SectionCodec, section_key
+from actorflow.core.effects import REMOVED
+from actorflow.core.snapshot import OUTPUTS, RUN, Changes, Section, Snapshot
+
+__all__ = ["Ledger", "Staged"]
+
+_BYTES_SHARE = 0.1
+_PER_COMMIT = 128
+_LEAST_DISTANCE = 16
+_OUTPUTS_PREFIX = f"{OUTPUTS}/"
+
+
+@attrs.frozen
+class Staged:
+    """A commit's bytes, ready to be stored.
+
+    Attributes:
+        payload: The packed delta.
+        full: Whether it stands alone.
+        changed: Encoded value by section key; None for a section that is gone.
+        clears_outputs: Whether a new run began, which drops the outputs of the one before.
+    """
+
+    payload: bytes
+    full: bool
+    changed: Mapping[str, bytes | None]
+    clears_outputs: bool
+
+
+@attrs.define(eq=False)
+class Ledger:
+    """Mirror of a head checkpoint.
+
+    Attributes:
+        codec: Encodes sections.
+        stored: Encoded value by section key, as in the head.
+        standalone: Whether the next commit must be full: there is no head, or it lies in another lineage.
+    """
+
+    codec: SectionCodec
+    stored: dict[str, bytes] = attrs.field(factory=dict, init=False)
+    standalone: bool = True
+    _unsaved: dict[str, bytes | None] = attrs.Factory(dict)
+    _unsaved_new_run: bool = False
+    _unencoded: dict[Section, None] = attrs.Factory(dict)
+    _outputs: list[str] = attrs.Factory(list)
+    _size: int = 0
+    _delta_bytes: int = 0
+    _delta_count: int = 0
+
+    @classmethod
+    def of_checkpoint(cls, codec: SectionCodec, contents: Mapping[str, bytes], *, standalone: bool) -> Ledger:
+        """The mirror of a checkpoint that was just loaded."""
+        ledger = cls(codec, standalone=standalone)
+        for key, data in contents.items():
+            ledger._put(key, data)
+        ledger._outputs.extend(key for key in contents if key.startswith(_OUTPUTS_PREFIX))
+        return ledger
+
+    def skip(self, changes: Changes) -> None:
+        """Note changes made by a run without storage; the next commit encodes their sections as they are by then."""
+        self._unencoded.update(dict.fromkeys(changes))
+
+    def record(self, snapshot: Snapshot, changes: Changes) -> None:
+        """Encode changes that will be stored later, so that a value that cannot be stored is refused now.
+
+        Args:
+            snapshot: The snapshot before the changes.
+            changes: What is about to be committed.
+
+        Raises:
+            CodecError: A value cannot be stored; nothing is recorded.
+        """
+        encoded = self._encode(snapshot, changes)
+        new_run = RUN in changes or RUN in self._unencoded
+        self._unencoded.clear()
+        if new_run:
+            self._unsaved = {key: data for key, data in self._unsaved.items() if not key.startswith(_OUTPUTS_PREFIX)}
+            self._unsaved_new_run = True
+        self._unsaved.update(encoded)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the workflow has gone on, past the head, in runs without storage."""
+        return bool(self._unencoded)
+
+    def mark(self) -> object:
+        """Remember what is recorded and not stored, for `back_to`."""
+        return dict(self._unsaved), self._unsaved_new_run, dict(self._unencoded)
+
+    def back_to(self, mark: object) -> None:
+        """Forget what was recorded since a `mark`."""
+        self._unsaved, self._unsaved_new_run, self._unencoded = mark  # type: ignore[misc]
+
+    def forget(self) -> None:
+        """Drop what was recorded and not stored: the workflow went back to its head."""
+        self._unsaved.clear()
+        self._unsaved_new_run = False
+
+    def stage(self) -> Staged:
+        """Pack everything recorded since the head."""
+        clears = self._unsaved_new_run
+        changed = {key: data for key, data in self._unsaved.items() if self._differs(key, data, clears=clears)}
+        full = self.standalone or self._full_is_due(changed)
+        payload = pack_delta(self._full_delta(changed, clears) if full else self._small_delta(changed, clears))
+        return Staged(payload, full, changed, clears)
+
+    def settle(self, staged: Staged) -> None:
+        """Adopt a staged commit that is now stored as the head."""
+        if staged.clears_outputs:
+            for key in self._outputs:
+                self._put(key, None)
+            self._outputs.clear()
+        for key, data in staged.changed.items():
+            self._put(key, data)
+        self._outputs.extend(key for key in staged.changed if key.startswith(_OUTPUTS_PREFIX))
+        self.standalone = False
+        self._delta_bytes = 0 if staged.full else self._delta_bytes + len(staged.payload)
+        self._delta_count = 0 if staged.full else self._delta_count + 1
+        self.forget()
+
+    def _put(self, key: str, data: bytes | None) -> None:
+        old = self.stored.pop(key, None)
+        if old is not None:
+            self._size -= len(key) + len(old)
+        if data is not None:
+            self.stored[key] = data
+            self._size += len(key) + len(data)
+
+    def _encode(self, snapshot: Snapshot, changes: Changes) -> dict[str, bytes | None]:
+        values: dict[Section, Any] = {section: snapshot.get(section) for section in self._unencoded} | changes
+        return {
+            section_key(section): None if value is REMOVED else self.codec.encode(section, value)
+            for section, value in values.items()
+        }
+
+    def _differs(self, key: str, data: bytes | None, *, clears: bool = False) -> bool:
+        if clears and key.startswith(_OUTPUTS_PREFIX):
+            return data is not None
+        return self.stored.get(key) != data
+
+    def _full_is_due(self, changed: Mapping[str, bytes | None]) -> bool:
+        if self._delta_count < _LEAST_DISTANCE:
+            return False
+        grown = sum(len(data) for data in changed.values() if data)
+        return self._size + grown <= _BYTES_SHARE * self._delta_bytes + _PER_COMMIT * self._delta_count
+
+    def _small_delta(self, changed: Mapping[str, bytes | None], clears: bool) -> Delta:
+        return Delta(
+            changed={key: data for key, data in changed.items() if data is not None},
+            removed=tuple(key for key, data in changed.items() if data is None),
+            cleared=(_OUTPUTS_PREFIX,) if clears else (),
+        )
+
+    def _full_delta(self, changed: Mapping[str, bytes | None], clears: bool) -> Delta:
+        kept = {k: v for k, v in self.stored.items() if not (clears and k.startswith(_OUTPUTS_PREFIX))}
+        kept.update({key: data for key, data in changed.items() if data is not None})
+        gone = {key for key, data in changed.items() if data is None}
+        return Delta(changed={key: data for key, data in kept.items() if key not in gone}, full=True)
