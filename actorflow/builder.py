@@ -1,0 +1,385 @@
+"""WorkflowBuilder: declares a graph, checks it once, and builds any number of workflows from it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import attrs
+
+from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.core.joins import Join, JoinWait
+from actorflow.core.merge import Reducer
+from actorflow.errors import (
+    DuplicateExecutorError,
+    EdgeGroupError,
+    ExecutorReusedError,
+    MissingStartError,
+    UnknownExecutorError,
+    WorkflowValidationError,
+)
+from actorflow.executors.executor import Executor, check_executor
+from actorflow.executors.function import FunctionExecutor
+from actorflow.graph.edges import (
+    Case,
+    Condition,
+    Default,
+    Edge,
+    EdgeGroup,
+    FanInEdges,
+    FanOutEdges,
+    MultiSelectionEdges,
+    Selection,
+    SwitchCaseEdges,
+)
+from actorflow.graph.graph import Graph, Node
+from actorflow.graph.validation import check_ends, check_outputs, check_switch, validate
+from actorflow.runtime.definition import CheckpointFailures, Definition
+from actorflow.runtime.executor_states import ExecutorStates
+from actorflow.runtime.house import House
+from actorflow.runtime.ownership import Ownership
+from actorflow.runtime.standing import Standing
+from actorflow.workflow import Workflow
+
+__all__ = ["WorkflowBuilder"]
+
+ExecutorLike = Executor | Callable[[], Executor] | str
+"""An executor, a zero-argument factory of one, or the id of one already added."""
+
+_OWNED = "_actorflow_workflow"
+
+
+@attrs.define(eq=False)
+class _Member:
+    """An executor of the builder: an object, or a factory and the object it made last that no workflow has yet."""
+
+    factory: Callable[[], Executor] | None
+    sample: Executor
+    unused: Executor | None
+
+
+class WorkflowBuilder:
+    """Declares a workflow.
+
+    Executors are given as objects, as zero-argument factories, or by the ids of ones already added. An object belongs to
+    one workflow, so a builder that is to build several needs factories; the graph is compiled once all the same.
+
+    Args:
+        name: The workflow's name.
+        start_executor: Gets the input of every run.
+        description: What the workflow is for.
+        max_supersteps: Limit of each run; a run that has not come to rest by then fails with `ConvergenceError`.
+        checkpoint_storage: Where runs write their checkpoints, unless a run is given its own.
+        output_from: Executors whose outputs are the workflow's: a list, "all", or None. With neither this nor
+            `intermediate_output_from`, all are; with one of them, what is not named is hidden.
+        intermediate_output_from: Executors whose outputs are intermediate: a list, "all", or "all_other".
+        reducers: ``reducer(old, new)`` by state key: how several writes of a key combine.
+        state_types: Types, beside those the handlers name, that stored state may have.
+        strict: A message that nothing takes, or that a handler changes in place, is an error.
+        checkpoint_failures: "raise": a checkpoint that cannot be written fails the run; "warn": it goes on with a
+            `CheckpointFailedEvent`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+        WorkflowValidationError: The start executor is missing or unusable.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        start_executor: ExecutorLike,
+        description: str | None = None,
+        max_supersteps: int = 100,
+        checkpoint_storage: CheckpointStorage | None = None,
+        output_from: Sequence[Executor | str] | str | None = None,
+        intermediate_output_from: Sequence[Executor | str] | str | None = None,
+        reducers: Mapping[str, Reducer] | None = None,
+        state_types: Sequence[Any] = (),
+        strict: bool = False,
+        checkpoint_failures: CheckpointFailures = "raise",
+    ) -> None:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"a workflow's name is a non-empty str, not {name!r}")
+        if isinstance(max_supersteps, bool) or not isinstance(max_supersteps, int) or max_supersteps < 1:
+            raise ValueError(f"max_supersteps is a whole number from 1, not {max_supersteps!r}")
+        if checkpoint_failures not in ("raise", "warn"):
+            raise ValueError(f"checkpoint_failures is 'raise' or 'warn', not {checkpoint_failures!r}")
+        for key, reducer in (reducers or {}).items():
+            if not isinstance(key, str) or not callable(reducer):
+                raise ValueError(f"reducers maps state keys to functions (old, new) -> value; not {key!r}: {reducer!r}")
+        if checkpoint_storage is not None and not isinstance(checkpoint_storage, CheckpointStorage):
+            raise ValueError(f"checkpoint_storage is a CheckpointStorage, not {type(checkpoint_storage).__name__}")
+        self._name = name
+        self._description = description
+        self._max_supersteps = max_supersteps
+        self._storage = checkpoint_storage
+        self._output_from = output_from
+        self._intermediate_from = intermediate_output_from
+        self._reducers = dict(reducers or {})
+        self._state_types = tuple(state_types)
+        self._strict = strict
+        self._checkpoint_failures: CheckpointFailures = checkpoint_failures
+        self._members: dict[str, _Member] = {}
+        self._factory_ids: dict[int, str] = {}
+        self._groups: list[EdgeGroup] = []
+        self._definition: Definition | None = None
+        if start_executor is None:
+            raise MissingStartError(f"workflow {name!r} has no start executor; give start_executor=")
+        self._start: str = start_executor if isinstance(start_executor, str) else self._add(start_executor)
+
+    def add_edge(self, source: ExecutorLike, target: ExecutorLike, condition: Condition | None = None) -> Self:
+        """Connect two executors.
+
+        Args:
+            source: Sends.
+            target: Receives.
+            condition: ``condition(message) -> bool``, sync or async; without one every message passes.
+        """
+        return self._group(Edge(self._add(source), self._add(target), condition))
+
+    def add_fan_out_edges(self, source: ExecutorLike, targets: Sequence[ExecutorLike]) -> Self:
+        """Send every message of one executor to several.
+
+        Raises:
+            EdgeGroupError: Fewer than two targets, or one twice.
+        """
+        source_id, ids = self._add(source), self._add_all(targets)
+        check_ends("fan-out", f"from {source_id!r}", ids)
+        return self._group(FanOutEdges(source_id, ids))
+
+    def add_multi_selection_edge_group(
+        self, source: ExecutorLike, targets: Sequence[ExecutorLike], selection_func: Selection
+    ) -> Self:
+        """Let a function select, for each message, which of several executors get it.
+
+        Args:
+            source: Sends.
+            targets: May receive.
+            selection_func: ``selection_func(message, target_ids) -> ids``, sync or async.
+
+        Raises:
+            EdgeGroupError: Fewer than two targets, or one twice.
+        """
+        source_id, ids = self._add(source), self._add_all(targets)
+        check_ends("selection", f"from {source_id!r}", ids)
+        return self._group(MultiSelectionEdges(source_id, ids, selection_func))
+
+    def add_switch_case_edge_group(self, source: ExecutorLike, cases: Sequence[Case | Default]) -> Self:
+        """Send each message to the target of the first case that holds, or else to the default's.
+
+        Raises:
+            SwitchCaseError: The Default is missing, doubled or not last, or there is no case.
+        """
+        source_id = self._add(source)
+        check_switch(source_id, cases)
+        arms = tuple((case.condition, self._add(case.target)) for case in cases if isinstance(case, Case))
+        return self._group(SwitchCaseEdges(source_id, arms, self._add(cases[-1].target)))
+
+    def add_fan_in_edges(self, sources: Sequence[ExecutorLike], target: ExecutorLike, *, wait: str = "all") -> Self:
+        """Join the messages of several executors into one list for the target.
+
+        Args:
+            sources: Send; the list has their messages in this order.
+            target: Gets the list.
+            wait: "all": once every source has sent something; "any": wherever something arrived; "active": once nothing
+                in flight can still reach a source that has sent nothing.
+
+        Raises:
+            EdgeGroupError: Fewer than two sources, one twice, or an unknown `wait`.
+        """
+        if wait not in [each.value for each in JoinWait]:
+            raise EdgeGroupError(f"wait={wait!r}: a fan-in waits for 'all', 'active' or 'any'")
+        ids, target_id = self._add_all(sources), self._add(target)
+        check_ends("fan-in", f"to {target_id!r}", ids)
+        number = sum(isinstance(group, FanInEdges) for group in self._groups)
+        return self._group(FanInEdges(Join(f"{target_id}#{number}", ids, target_id, JoinWait(wait))))
+
+    def add_chain(self, executors: Sequence[ExecutorLike]) -> Self:
+        """Connect executors in a row.
+
+        Raises:
+            EdgeGroupError: Fewer than two.
+        """
+        ids = self._add_all(executors)
+        if len(ids) < 2:
+            raise EdgeGroupError(f"a chain needs at least two executors, got {list(ids)}")
+        for source, target in zip(ids, ids[1:], strict=False):
+            self._group(Edge(source, target))
+        return self
+
+    def build(self, *, id: str | None = None) -> Workflow:  # noqa: A002 - the design's name
+        """Check the graph (once) and make a workflow.
+
+        Args:
+            id: Its durable identity; checkpoints of equal ids form one lineage. A fresh one unless given.
+
+        Raises:
+            WorkflowValidationError: Something is wrong with the graph; each kind of defect has its own subclass.
+            ExecutorReusedError: An executor object belongs to another workflow already.
+            ValueError: `id` is empty.
+        """
+        if id is not None and (not isinstance(id, str) or not id):
+            raise ValueError(f"a workflow's id is a non-empty str, not {id!r}")
+        if self._definition is None:
+            self._definition = self._compile()
+        executors = self._take_executors()
+        workflow_id = id or uuid.uuid4().hex
+        house = House(
+            id=workflow_id,
+            definition=self._definition,
+            executors=executors,
+            states=ExecutorStates.of(executors),
+            standing=Standing(),
+            ownership=Ownership(workflow_id),
+        )
+        return Workflow(house, self._storage)
+
+    # Members.
+
+    def _add_all(self, given: Sequence[ExecutorLike]) -> tuple[str, ...]:
+        if isinstance(given, (str, Executor)):
+            raise EdgeGroupError(f"a list of executors is wanted, not {given!r} alone")
+        return tuple(map(self._add, given))
+
+    def _add(self, given: ExecutorLike) -> str:
+        """Note an executor and return its id."""
+        if isinstance(given, str):
+            return given
+        if isinstance(given, Executor):
+            return self._add_member(given, None)
+        if not callable(given):
+            raise WorkflowValidationError(f"{given!r} is no executor, factory or id")
+        known = self._factory_ids.get(_identity(given))
+        if known is not None:
+            return known
+        executor_id = self._add_member(_made_by(given), given)
+        self._factory_ids[_identity(given)] = executor_id
+        return executor_id
+
+    def _add_member(self, executor: Executor, factory: Callable[[], Executor] | None) -> str:
+        check_has_id(executor)
+        known = self._members.get(executor.id)
+        if known is None:
+            self._definition = None
+            self._members[executor.id] = _Member(factory, executor, executor)
+        elif known.sample is not executor:
+            raise DuplicateExecutorError(
+                f"two executors have the id {executor.id!r} ({known.sample!r} and {executor!r}); give each its own"
+            )
+        return executor.id
+
+    def _group(self, group: EdgeGroup) -> Self:
+        self._definition = None
+        self._groups.append(group)
+        return self
+
+    def _take_executors(self) -> dict[str, Executor]:
+        """One set of executors that no workflow has; all of it, or none."""
+        taken = {id_: self._take(id_, member) for id_, member in self._members.items()}
+        for executor in taken.values():
+            if not isinstance(executor, FunctionExecutor):
+                setattr(executor, _OWNED, True)
+        for id_, member in self._members.items():
+            if member.unused is taken[id_]:
+                member.unused = None
+        return taken
+
+    def _take(self, executor_id: str, member: _Member) -> Executor:
+        executor = member.sample if member.factory is None else (member.unused or _made_by(member.factory))
+        if executor.id != executor_id or type(executor) is not type(member.sample):
+            raise WorkflowValidationError(
+                f"the factory of executor {executor_id!r} now makes {executor!r}; a factory makes the same kind every time"
+            )
+        if getattr(executor, _OWNED, False):
+            raise ExecutorReusedError(
+                f"executor object {executor_id!r} belongs to another workflow; give the builder a factory, such as "
+                f"lambda: {type(executor).__name__}(id={executor_id!r})"
+            )
+        return executor
+
+    # Compilation.
+
+    def _compile(self) -> Definition:
+        self._check_ids()
+        nodes = {id_: _node(member.sample) for id_, member in self._members.items()}
+        graph = Graph(self._start, nodes, tuple(self._groups))
+        validate(graph)
+        outputs, intermediates = check_outputs(nodes, _ids(self._output_from), _ids(self._intermediate_from))
+        samples = [member.sample for member in self._members.values()]
+        states = [type(each).state_annotation() for each in samples if each.has_typed_state]
+        annotations = [kind for each in samples for kind in each.handler_table.annotations]
+        return Definition(
+            name=self._name,
+            description=self._description,
+            graph=graph,
+            max_supersteps=self._max_supersteps,
+            outputs=outputs,
+            intermediates=intermediates,
+            reducers=self._reducers,
+            strict=self._strict,
+            checkpoint_failures=self._checkpoint_failures,
+            annotations=(*_unique(annotations), *states, *self._state_types),
+        )
+
+    def _check_ids(self) -> None:
+        if self._start not in self._members:
+            raise MissingStartError(
+                f"the start executor {self._start!r} was never added; give the executor itself, or add an edge with it"
+            )
+        for group in self._groups:
+            ends = (*(group.sources if isinstance(group, FanInEdges) else (group.source,)), *group.targets)
+            for end in ends:
+                if end not in self._members:
+                    raise UnknownExecutorError(
+                        f"{group} names {end!r}, which was never added; give the executor itself once, or fix the id"
+                    )
+
+
+def check_has_id(executor: Executor) -> None:
+    """Refuse an executor whose class forgot to call Executor.__init__."""
+    if not hasattr(executor, "id"):
+        raise WorkflowValidationError(f"{type(executor).__name__}.__init__ must call super().__init__(id=...)")
+
+
+def _identity(factory: Callable[[], Executor]) -> int:
+    return id(factory)
+
+
+def _made_by(factory: Callable[[], Executor]) -> Executor:
+    try:
+        made = factory()
+    except TypeError as error:
+        raise WorkflowValidationError(
+            f"{factory!r} is not a zero-argument factory ({error}); give an executor, or a lambda that makes one"
+        ) from error
+    if not isinstance(made, Executor):
+        raise WorkflowValidationError(f"factory {factory!r} made {made!r}, which is no Executor")
+    return made
+
+
+def _node(executor: Executor) -> Node:
+    check_executor(executor)
+    table = executor.handler_table
+    return Node(
+        id=executor.id,
+        type_name=executor.signature_name,
+        inputs=table.dispatch,
+        output_types=table.sends,
+        workflow_output_types=table.yields,
+        response_types=tuple((spec.request, spec.takes) for spec in table.responses),
+    )
+
+
+def _ids(given: Sequence[Executor | str] | str | None) -> Sequence[str] | str | None:
+    if given is None or isinstance(given, str):
+        return given
+    return [each if isinstance(each, str) else each.id for each in given]
+
+
+def _unique(annotations: Sequence[Any]) -> list[Any]:
+    try:
+        return list(dict.fromkeys(annotations))
+    except TypeError:  # an unhashable annotation, such as Literal of a list; rare enough to compare one by one
+        return [each for index, each in enumerate(annotations) if each not in annotations[:index]]

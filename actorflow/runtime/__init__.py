@@ -1,0 +1,1 @@
+"""The only async core: actors, the runner, ownership and the run handle."""

@@ -1,0 +1,234 @@
+"""An actor: one executor as one task with one inbox, for the length of a run.
+
+The task starts with the executor's first deliveries and ends when its inbox is closed; between supersteps it is parked. A
+wake-up carries all of a superstep's deliveries to this executor. What becomes of a delivery is written into its `Slot`, so
+no exception of a handler ever travels through a nursery.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import attrs
+import trio
+
+from actorflow.core.effects import REMOVED, Delivery, Effects
+from actorflow.core.values import private_copy, same_value
+from actorflow.errors import MessageTypeError
+from actorflow.events import ExecutorCompletedEvent, ExecutorInvokedEvent, WorkflowEvent
+from actorflow.executors.context import ContextPort, WorkflowContext
+from actorflow.executors.executor import Executor
+from actorflow.executors.handlers import HandlerSpec
+from actorflow.runtime.executor_states import ExecutorStates
+from actorflow.runtime.standing import Finished
+
+__all__ = ["Actor", "ActorPort", "Slot"]
+
+STOP_GRACE = 5.0
+"""Seconds that ``on_stop`` gets when the run failed or was cancelled."""
+
+_YIELD_EVERY = 64
+
+
+@attrs.define(eq=False)
+class Slot:
+    """One delivery of a superstep, and what became of it.
+
+    Attributes:
+        index: Its place in the canonical order.
+        delivery: The delivery.
+        finished: Its effects, once its handler has returned.
+        error: What its handler raised.
+    """
+
+    index: int
+    delivery: Delivery
+    finished: Finished | None = None
+    error: BaseException | None = None
+
+
+class ActorPort(ContextPort, Protocol):
+    """What an actor needs of its run."""
+
+    @property
+    def strict(self) -> bool:
+        """Whether a message changed in place is an error."""
+        ...
+
+    @property
+    def listening(self) -> bool:
+        """Whether anybody will see an event."""
+        ...
+
+    async def emit(self, kind: type[WorkflowEvent], **fields: Any) -> None:
+        """Hand an event of the runtime to whoever listens."""
+        ...
+
+    def actor_done(self) -> None:
+        """An actor finished its deliveries of this superstep."""
+        ...
+
+    def actor_failed(self) -> None:
+        """An actor cannot finish its deliveries."""
+        ...
+
+
+@attrs.define(eq=False)
+class Actor:
+    """One executor at work.
+
+    Attributes:
+        executor: The user's code.
+        port: The run.
+        states: Captures the executor's own state, if it has one.
+        stop_error: What ``on_stop`` raised.
+    """
+
+    executor: Executor
+    port: ActorPort
+    states: ExecutorStates
+    stop_error: Exception | None = None
+    _inbox: trio.MemorySendChannel[list[Slot]] | None = None
+    _overlay: Mapping[str, Any] = attrs.Factory(dict)
+    _stateful: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._stateful = self.executor.id in self.states.stateful
+
+    def wake(self, slots: list[Slot]) -> None:
+        """Deliver a superstep's messages to the parked task."""
+        assert self._inbox is not None
+        self._inbox.send_nowait(slots)
+
+    def stop(self) -> None:
+        """Let the parked task end."""
+        if self._inbox is not None:
+            self._inbox.close()
+
+    async def main(self, slots: list[Slot]) -> None:
+        """The actor's task: `slots` now, then whatever comes into the inbox."""
+        if not await self._start(slots[0]):
+            return
+        stopped = False
+        try:
+            self._inbox, receiver = trio.open_memory_channel[list[Slot]](math.inf)
+            with self._inbox, receiver:
+                await self._work(slots)
+                async for later in receiver:
+                    await self._work(later)
+            stopped = True
+            await self._stop()
+        finally:
+            if not stopped:
+                with trio.move_on_after(STOP_GRACE, shield=True):
+                    await self._stop()
+
+    async def _start(self, first: Slot) -> bool:
+        if type(self.executor).on_start is Executor.on_start:
+            return True
+        try:
+            await self.executor.on_start(WorkflowContext(self.port, self.executor))
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001 - an outcome is a value
+            error.add_note(f"raised by on_start of executor {self.executor.id!r}")
+            first.error = error
+            self.port.actor_failed()
+            return False
+        return True
+
+    async def _stop(self) -> None:
+        if type(self.executor).on_stop is Executor.on_stop:
+            return
+        try:
+            await self.executor.on_stop(WorkflowContext(self.port, self.executor))
+        except Exception as error:  # noqa: BLE001 - an outcome is a value
+            error.add_note(f"raised by on_stop of executor {self.executor.id!r}")
+            self.stop_error = error
+
+    async def _work(self, slots: list[Slot]) -> None:
+        self._overlay = {}
+        if self.executor.concurrency == 1:
+            await self._drain(iter(slots))
+        else:
+            await self._work_in_parallel(slots)
+        if any(slot.error is not None for slot in slots):
+            self.port.actor_failed()
+        else:
+            self.port.actor_done()
+
+    async def _work_in_parallel(self, slots: list[Slot]) -> None:
+        queue = iter(slots)
+        async with trio.open_nursery() as pool:
+            for number in range(min(self.executor.concurrency, len(slots))):
+                pool.start_soon(self._drain, queue, name=f"actor:{self.executor.id}#{number + 1}")
+
+    async def _drain(self, queue: Iterator[Slot]) -> None:
+        for count, slot in enumerate(queue, 1):
+            if slot.finished is not None:  # by the run that failed before; not run again
+                self._overlay = slot.finished.overlay
+                continue
+            await self._handle(slot)
+            if slot.error is not None:
+                return
+            if count % _YIELD_EVERY == 0:
+                await trio.lowlevel.checkpoint()
+
+    async def _handle(self, slot: Slot) -> None:
+        """Run the handler; its outcome goes into the slot. Only Cancelled gets out."""
+        port, executor, delivery = self.port, self.executor, slot.delivery
+        try:
+            spec, arguments = _handler_of(executor, delivery)
+            overlay = self._overlay if executor.concurrency == 1 else None
+            ctx: WorkflowContext[Any, Any] = WorkflowContext(
+                port, executor, spec=spec, delivery=delivery, index=slot.index, overlay=overlay
+            )
+            if port.listening:
+                await port.emit(ExecutorInvokedEvent, executor_id=executor.id, data=delivery.value)
+            else:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            await self._call(spec, arguments, ctx)
+            effects, self._overlay = ctx.finish()
+            state_after = await self.states.capture(executor) if self._stateful else REMOVED
+            if port.listening:
+                await port.emit(ExecutorCompletedEvent, executor_id=executor.id, **_summary(effects))
+            slot.finished = Finished(effects, self._overlay, state_after)
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001 - an outcome is a value; the runner decides what becomes of it
+            error.add_note(
+                f"raised by executor {executor.id!r} in superstep {port.superstep}, handling a "
+                f"{type(delivery.value).__name__}"
+            )
+            slot.error = error
+
+    async def _call(self, spec: HandlerSpec, arguments: tuple[Any, ...], ctx: WorkflowContext[Any, Any]) -> None:
+        before = private_copy(arguments) if self.port.strict else arguments
+        returned: Any = await spec.call(self.executor, *arguments, ctx)
+        if returned is not None:
+            raise MessageTypeError(
+                f"{spec.label} returned {type(returned).__name__}: a handler returns None; send with ctx.send_message, "
+                f"or yield with ctx.yield_output"
+            )
+        if self.port.strict and not same_value(before, arguments):
+            raise MessageTypeError(
+                f"{spec.label} changed its message in place: messages are values, shared by every executor that gets "
+                f"them; change a copy"
+            )
+
+
+def _handler_of(executor: Executor, delivery: Delivery) -> tuple[HandlerSpec, tuple[Any, ...]]:
+    table = executor.handler_table
+    if delivery.request is None:
+        return table.find(executor.id, delivery.value), (delivery.value,)
+    request = delivery.request.data
+    return table.find_response(executor.id, request, delivery.value), (request, delivery.value)
+
+
+def _summary(effects: Effects) -> dict[str, tuple[Any, ...]]:
+    return {
+        "sent": tuple(sent.value for sent in effects.sent),
+        "outputs": tuple(output.value for output in effects.outputs),
+    }

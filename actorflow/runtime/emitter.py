@@ -1,0 +1,82 @@
+"""Makes a run's events: fills in the common fields and hands them to the sink, in order."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import attrs
+import trio
+
+from actorflow.core.effects import PendingRequest
+from actorflow.events import RequestInfoEvent, WorkflowEvent
+from actorflow.runtime.stream import EventSink
+
+__all__ = ["Emitter"]
+
+
+@attrs.define(eq=False)
+class Emitter:
+    """Numbers and stamps the events of one run.
+
+    Attributes:
+        run_id: The run.
+        sink: Where events go.
+        superstep: Number of the superstep under way.
+    """
+
+    run_id: str
+    sink: EventSink
+    superstep: int = 0
+    _sequence: int = 0
+    # Time of day, moved on by trio's clock: under a MockClock the clock's jumps show, and a set clock never does.
+    _epoch: float = attrs.field(factory=lambda: time.time() - trio.current_time())
+
+    def make(self, kind: type[WorkflowEvent], **fields: Any) -> WorkflowEvent:
+        """An event with its common fields."""
+        self._sequence += 1
+        return kind(
+            run_id=self.run_id,
+            sequence=self._sequence,
+            time=self._epoch + trio.current_time(),
+            superstep=self.superstep,
+            **fields,
+        )
+
+    async def emit(self, kind: type[WorkflowEvent], **fields: Any) -> None:
+        """Make an event and hand it over, waiting for room; made only if somebody listens."""
+        if self.sink.listening:
+            await self.sink.put(self.make(kind, **fields))
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+
+    def emit_nowait(self, kind: type[WorkflowEvent], **fields: Any) -> bool:
+        """Make an event and hand it over if there is room."""
+        return not self.sink.listening or self.sink.put_nowait(self.make(kind, **fields))
+
+    async def emit_user_event(self, event: WorkflowEvent) -> None:
+        """Fill in the common fields of a user's event and hand it over."""
+        self._sequence += 1
+        if self.sink.listening:
+            stamped = attrs.evolve(
+                event,
+                run_id=self.run_id,
+                sequence=self._sequence,
+                time=self._epoch + trio.current_time(),
+                superstep=self.superstep,
+            )
+            await self.sink.put(stamped)
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+
+    def request_event(self, request: PendingRequest) -> RequestInfoEvent:
+        """The event that tells of an open request."""
+        event = self.make(
+            RequestInfoEvent,
+            executor_id=request.executor_id,
+            request_id=request.id,
+            data=request.data,
+            response_type=request.response_type,
+        )
+        assert isinstance(event, RequestInfoEvent)
+        return event

@@ -1,0 +1,110 @@
+"""What executors keep to themselves: captured after each delivery, put back to roll back or to restore.
+
+An executor with a typed ``state`` is captured by copying it, one with checkpoint hooks by asking it. Captured values are
+private copies, so nothing the executor does later reaches them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from actorflow.core.effects import REMOVED
+from actorflow.core.snapshot import EXECUTORS, Snapshot
+from actorflow.core.values import private_copy
+from actorflow.errors import CheckpointError
+from actorflow.executors.executor import Executor
+
+__all__ = ["ExecutorStates"]
+
+
+@attrs.define(eq=False)
+class ExecutorStates:
+    """The executors of one workflow that have a state of their own.
+
+    Attributes:
+        stateful: Those executors, by id.
+        stale: Ids of executors that could not be rolled back yet; the next run does it first.
+    """
+
+    stateful: dict[str, Executor]
+    stale: set[str] = attrs.Factory(set)
+    _initial: dict[str, Any] = attrs.Factory(dict)
+
+    @classmethod
+    def of(cls, executors: Mapping[str, Executor]) -> ExecutorStates:
+        """Pick the stateful ones."""
+        return cls({id_: each for id_, each in executors.items() if each.has_typed_state or each.has_state_hooks})
+
+    async def remember_initial(self) -> None:
+        """Ask executors with hooks for the state they begin with; done once, before anything else."""
+        for id_, executor in self.stateful.items():
+            if executor.has_state_hooks and id_ not in self._initial:
+                self._initial[id_] = private_copy(dict(await executor.on_checkpoint_save()))
+
+    async def capture(self, executor: Executor) -> Any:
+        """A private copy of an executor's state."""
+        typed = private_copy(executor.state) if executor.has_typed_state else None
+        if not executor.has_state_hooks:
+            return typed
+        saved = private_copy(dict(await executor.on_checkpoint_save()))
+        return (typed, saved) if executor.has_typed_state else saved
+
+    async def give(self, executor_id: str, value: Any) -> None:
+        """Give one executor a captured state."""
+        await self._give(self.stateful[executor_id], value)
+
+    async def put_back(self, snapshot: Snapshot, ids: Iterable[str]) -> None:
+        """Give executors the state a snapshot has for them; all of them, or none.
+
+        Raises:
+            CheckpointError: An executor's hook refused. Those before it got their present state back.
+        """
+        before: list[tuple[Executor, Any]] = []
+        for id_ in ids:
+            executor = self.stateful[id_]
+            before.append((executor, await self.capture(executor)))
+            try:
+                await self._give(executor, snapshot.get((EXECUTORS, id_)))
+            except Exception as error:
+                await self._undo(before, error)
+                raise CheckpointError(
+                    f"executor {id_!r} could not take back its state: {error!r}; nothing was restored"
+                ) from error
+            self.stale.discard(id_)
+
+    async def roll_back(self, snapshot: Snapshot, ids: Iterable[str]) -> list[BaseException]:
+        """Give executors the state of a snapshot, each for itself; remember those that refused as stale.
+
+        Returns:
+            What went wrong.
+        """
+        self.stale.update(ids)
+        problems: list[BaseException] = []
+        for id_ in sorted(self.stale):
+            try:
+                await self._give(self.stateful[id_], snapshot.get((EXECUTORS, id_)))
+            except Exception as error:  # noqa: BLE001 - a user's hook; it is reported, and tried again by the next run
+                problems.append(error)
+            else:
+                self.stale.discard(id_)
+        return problems
+
+    async def _undo(self, before: list[tuple[Executor, Any]], cause: Exception) -> None:
+        for executor, value in reversed(before):
+            try:
+                await self._give(executor, value)
+            except Exception as error:  # noqa: BLE001 - noted on the error that is about to be raised
+                self.stale.add(executor.id)
+                cause.add_note(f"executor {executor.id!r} could not be given its former state back either: {error!r}")
+
+    async def _give(self, executor: Executor, value: Any) -> None:
+        if executor.has_typed_state:
+            typed = value[0] if executor.has_state_hooks and value is not REMOVED else value
+            executor.state = executor.new_state() if typed is REMOVED else private_copy(typed)
+        if executor.has_state_hooks:
+            saved = value[1] if executor.has_typed_state and value is not REMOVED else value
+            given = self._initial.get(executor.id, {}) if saved is REMOVED else saved
+            await executor.on_checkpoint_restore(private_copy(given))  # type: ignore[arg-type]

@@ -1,0 +1,39 @@
+"""What belongs to one workflow for as long as it lives: its definition, its executors, where it stands, who owns it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from actorflow.events import WorkflowRunState
+from actorflow.executors.executor import Executor
+from actorflow.runtime.definition import Definition
+from actorflow.runtime.executor_states import ExecutorStates
+from actorflow.runtime.ownership import Ownership
+from actorflow.runtime.standing import Standing
+
+__all__ = ["House"]
+
+
+@attrs.define(eq=False)
+class House:
+    """One workflow's belongings.
+
+    Attributes:
+        id: The workflow id.
+        definition: The compiled definition, shared with others.
+        executors: Its own executors, by id.
+        states: Those that keep a state.
+        standing: Where it stands; replaced as a whole by a restore.
+        ownership: Who may touch all this.
+        status: State of the latest run.
+    """
+
+    id: str
+    definition: Definition
+    executors: Mapping[str, Executor]
+    states: ExecutorStates
+    standing: Standing
+    ownership: Ownership
+    status: WorkflowRunState = WorkflowRunState.IDLE

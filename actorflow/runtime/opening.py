@@ -1,0 +1,246 @@
+"""How a run begins: from a caller's arguments to the state it starts on. Nothing is touched before all of it is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from actorflow.checkpoint.coerce import coerce
+from actorflow.checkpoint.ledger import Ledger
+from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointKind
+from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.core.effects import REMOVED, Delivery, PendingRequest
+from actorflow.core.snapshot import INFLIGHT, OUTPUTS, REQUESTS, RUN, Changes, RunMark, Snapshot
+from actorflow.core.types import compile_type, describe
+from actorflow.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    GraphMismatchError,
+    MessageTypeError,
+    RequestNotFoundError,
+    ResponseTypeError,
+)
+from actorflow.graph.routing import Dropped
+from actorflow.runtime.definition import Definition
+from actorflow.runtime.recorder import Durability
+from actorflow.runtime.standing import Standing
+from actorflow.runtime.superstep import drop_joins
+
+__all__ = [
+    "LATEST",
+    "UNSET",
+    "Opening",
+    "RunArguments",
+    "answer_changes",
+    "check_answer",
+    "fresh_changes",
+    "load_standing",
+]
+
+
+class _Latest:
+    def __repr__(self) -> str:
+        return "LATEST"
+
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "..."
+
+
+LATEST: Final = _Latest()
+"""``checkpoint_id=LATEST``: the latest checkpoint of this workflow's id; without a storage, where the workflow stands."""
+
+UNSET: Final = _Unset()
+"""The default of ``message``: None may be a message."""
+
+
+@attrs.frozen(kw_only=True)
+class RunArguments:
+    """What ``run``, ``stream`` and ``start`` were given.
+
+    Attributes:
+        message: The input.
+        responses: Answers by request id.
+        checkpoint_id: Where to take up.
+        storage: Where to write; already the workflow's default if the caller gave none.
+        durability: When to write.
+        config: For the handlers; never stored.
+        wait: Whether to queue for ownership.
+    """
+
+    message: Any
+    responses: Mapping[str, Any] | None
+    checkpoint_id: CheckpointID | str | _Latest | None
+    storage: CheckpointStorage | None
+    durability: Durability
+    config: Mapping[str, Any]
+    wait: bool
+
+    def check(self, definition: Definition) -> None:
+        """Refuse what contradicts itself, and an input the start executor cannot take.
+
+        Raises:
+            ValueError: Contradictory or missing arguments.
+            MessageTypeError: Wrong type of input.
+        """
+        given = self.message is not UNSET
+        if given and self.responses is not None:
+            raise ValueError("give a message or responses, not both")
+        if given and self.checkpoint_id is not None:
+            raise ValueError("a checkpoint is resumed without a message; leave out message, or checkpoint_id")
+        if not given and self.responses is None and self.checkpoint_id is None:
+            raise ValueError("nothing to run: give a message, responses, or a checkpoint_id")
+        if self.responses is not None and not isinstance(self.responses, Mapping):
+            raise ValueError(f"responses is a mapping of request ids to answers, not {type(self.responses).__name__}")
+        if self.checkpoint_id is not None and self.checkpoint_id is not LATEST and self.storage is None:
+            raise ValueError(
+                f"checkpoint_id={self.checkpoint_id!r} needs a storage to load from; give checkpoint_storage here or "
+                f"to the builder"
+            )
+        if self.storage is not None and not isinstance(self.storage, CheckpointStorage):
+            raise ValueError(f"checkpoint_storage is a CheckpointStorage, not {type(self.storage).__name__}")
+        if given:
+            start = definition.graph.nodes[definition.graph.start_id]
+            if not start.inputs.accepts(self.message):
+                taken = " | ".join(map(describe, start.inputs.annotations))
+                raise MessageTypeError(
+                    f"the start executor {start.id!r} cannot take {type(self.message).__name__}; it handles {taken}"
+                )
+
+
+@attrs.define(eq=False, kw_only=True)
+class Opening:
+    """The first commit of a run, and what to tell of it.
+
+    Attributes:
+        changes: What it changes; None if the run goes on as it stands.
+        superstep: The number it bears.
+        kind: Its kind of checkpoint.
+        dropped: What it lets go.
+        restored: Whether a checkpoint was taken up.
+    """
+
+    changes: Changes | None = None
+    superstep: int = 0
+    kind: CheckpointKind = CheckpointKind.ENTRY
+    dropped: Sequence[Dropped] = ()
+    restored: bool = False
+
+
+def fresh_changes(
+    definition: Definition, snapshot: Snapshot, message: Any, run_id: str
+) -> tuple[Changes, list[Dropped]]:
+    """The entry of a fresh message: it abandons what was in flight and what joins held; open requests stay."""
+    changes = _without_outputs(snapshot)
+    dropped = [_discarded(delivery) for delivery in snapshot.inflight]
+    dropped += drop_joins(definition.graph, snapshot, changes)
+    changes[INFLIGHT] = (Delivery(definition.graph.start_id, message),)
+    changes[RUN] = RunMark(run_id, 0)
+    return changes, dropped
+
+
+def _discarded(delivery: Delivery) -> Dropped:
+    source = delivery.source_ids[0] if len(delivery.source_ids) == 1 else None
+    return Dropped("discarded", delivery.value, source, delivery.target_id)
+
+
+def discarded(definition: Definition, snapshot: Snapshot) -> list[Dropped]:
+    """All unfinished work of a snapshot, for a reset."""
+    return [*map(_discarded, snapshot.inflight), *drop_joins(definition.graph, snapshot, {})]
+
+
+def _without_outputs(snapshot: Snapshot) -> Changes:
+    return {(OUTPUTS, name): REMOVED for name in snapshot.table(OUTPUTS)}
+
+
+def check_answer(requests: Mapping[str, PendingRequest], request_id: str, value: Any) -> tuple[PendingRequest, Any]:
+    """Match an answer to its request (F11).
+
+    Returns:
+        The request, and the answer as a value of the declared type.
+
+    Raises:
+        RequestNotFoundError: No such request is open.
+        ResponseTypeError: The answer does not fit.
+    """
+    request = requests.get(request_id)
+    if request is None:
+        raise RequestNotFoundError(request_id, tuple(requests))
+    if compile_type(request.response_type).matches(value):
+        return request, value
+    try:
+        return request, coerce(value, request.response_type)
+    except ValueError as error:
+        raise ResponseTypeError(
+            f"request {request_id!r} of executor {request.executor_id!r} is answered by "
+            f"{describe(request.response_type)}, not {type(value).__name__}: {error}"
+        ) from error
+
+
+def answer_changes(snapshot: Snapshot, answers: Sequence[tuple[PendingRequest, Any]]) -> Changes:
+    """Take answered requests away and put their answers in flight, after what is there."""
+    changes: Changes = {(REQUESTS, request.id): REMOVED for request, _ in answers}
+    deliveries = [Delivery(request.executor_id, value, (), request) for request, value in answers]
+    changes[INFLIGHT] = (*snapshot.inflight, *deliveries)
+    return changes
+
+
+def responses_run_changes(snapshot: Snapshot, answers: Sequence[tuple[PendingRequest, Any]], run_id: str) -> Changes:
+    """The opening of a run that answers: outputs are counted anew from here."""
+    return {
+        **_without_outputs(snapshot),
+        **answer_changes(snapshot, answers),
+        RUN: RunMark(run_id, snapshot.superstep),
+    }
+
+
+async def load_standing(
+    arguments: RunArguments, definition: Definition, workflow_id: str, standing: Standing
+) -> Standing:
+    """The standing to take up: the present one, or one read from a checkpoint. Changes nothing.
+
+    Raises:
+        CheckpointNotFoundError: There is nothing to take up.
+        GraphMismatchError: The checkpoint was made by a graph that routes differently.
+        CodecError: The checkpoint cannot be decoded.
+        CheckpointError: The storage failed.
+    """
+    if arguments.storage is None:
+        if standing.snapshot.mark is None:
+            raise CheckpointNotFoundError(
+                f"workflow {workflow_id!r} has not run yet and has no storage: there is nothing to take up"
+            )
+        return standing
+    checkpoint = await _read(arguments, workflow_id)
+    if arguments.checkpoint_id is LATEST and standing.head is not None and standing.head.id == checkpoint.id:
+        if standing.ledger is not None and not standing.ledger.is_behind:
+            return standing
+    if checkpoint.graph_signature != definition.signature:
+        raise GraphMismatchError(
+            f"checkpoint {checkpoint.id!r} of workflow {checkpoint.workflow_name!r} was made by a graph with signature "
+            f"{checkpoint.graph_signature}, this one has {definition.signature}: executors, edges or conditions differ; "
+            f"resume it with the graph that made it"
+        )
+    snapshot = definition.codec.decode(checkpoint.contents, checkpoint.superstep)
+    ledger = Ledger.of_checkpoint(
+        definition.codec, checkpoint.contents, standalone=checkpoint.workflow_id != workflow_id
+    )
+    return Standing(snapshot=snapshot, head=checkpoint, storage=arguments.storage, ledger=ledger)
+
+
+async def _read(arguments: RunArguments, workflow_id: str) -> Checkpoint:
+    assert arguments.storage is not None
+    try:
+        if not isinstance(arguments.checkpoint_id, str):
+            latest = await arguments.storage.latest(workflow_id=workflow_id)
+            if latest is None:
+                raise CheckpointNotFoundError(f"workflow {workflow_id!r} has no checkpoint in {arguments.storage!r}")
+            return latest
+        return await arguments.storage.load(arguments.checkpoint_id)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"the checkpoint of workflow {workflow_id!r} could not be read: {error}") from error

@@ -1,0 +1,260 @@
+"""The recorder writes a run's commits to its storage, as the run's durability asks, and keeps the standing true to it.
+
+What has been applied to the snapshot and not been stored yet can be taken back: if a save fails, the workflow goes back to
+what is stored (unless it was told to go on).
+
+=============  ==========================================================================================
+durability     a superstep's commit is written
+=============  ==========================================================================================
+"superstep"    before the next superstep starts
+"async"        while the next superstep runs; at most one is under way
+"exit"         with all others of the run, when it ends in any way
+=============  ==========================================================================================
+
+The commit that opens a run (entry or responses) is always written before its first superstep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Protocol
+
+import attrs
+import trio
+
+from actorflow.checkpoint.ledger import Ledger, Staged
+from actorflow.checkpoint.records import CheckpointID, CheckpointInfo, CheckpointKind, Commit
+from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.core.snapshot import Changes, Snapshot
+from actorflow.errors import CheckpointError
+from actorflow.runtime.definition import Definition
+from actorflow.runtime.standing import Standing
+
+__all__ = ["Durability", "Recorder", "RecorderPort"]
+
+GRACE = 5.0
+"""Seconds a save may take that must be finished after a cancellation."""
+
+
+class Durability(StrEnum):
+    """When commits are written."""
+
+    SUPERSTEP = "superstep"
+    ASYNC = "async"
+    EXIT = "exit"
+
+
+class RecorderPort(Protocol):
+    """What the recorder tells of."""
+
+    async def saved(self, info: CheckpointInfo) -> None:
+        """A checkpoint is in the storage."""
+        ...
+
+    async def save_failed(self, error: CheckpointError) -> None:
+        """A checkpoint could not be written."""
+        ...
+
+
+@attrs.define(eq=False)
+class _Saving:
+    """A save that is under way in the background."""
+
+    staged: Staged
+    commit: Commit
+    done: trio.Event = attrs.Factory(trio.Event)
+    info: CheckpointInfo | None = None
+    error: Exception | None = None
+
+
+@attrs.define(eq=False, kw_only=True)
+class Recorder:
+    """Writes one run's commits.
+
+    Attributes:
+        standing: What is kept true.
+        definition: Name, signature and failure policy.
+        workflow_id: Whose lineage grows.
+        run_id: Who writes.
+        storage: Where to; None to keep commits in memory only.
+        durability: When.
+        port: Told of every save.
+        start_soon: Starts a task in the run's nursery.
+    """
+
+    standing: Standing
+    definition: Definition
+    workflow_id: str
+    run_id: str
+    storage: CheckpointStorage | None
+    durability: Durability
+    port: RecorderPort
+    start_soon: Callable[..., None]
+    parent_id: CheckpointID | None = None
+    _written: int = 0
+    _undo: Changes = attrs.Factory(dict)
+    _undo_superstep: int = 0
+    _saving: _Saving | None = None
+    _last: tuple[CheckpointKind, int] | None = None
+
+    async def commit(self, changes: Changes, superstep: int, kind: CheckpointKind, *, opens: bool = False) -> None:
+        """Make changes the committed state, and store them when the durability says so.
+
+        If cancelled before the storage took them, nothing is committed.
+
+        Args:
+            changes: What changed.
+            superstep: The superstep that made it.
+            kind: Kind of checkpoint.
+            opens: Whether this commit opens the run.
+
+        Raises:
+            CodecError: A value cannot be stored; nothing is committed.
+            CheckpointError: The storage failed; the workflow stands on what is stored.
+        """
+        snapshot = self.standing.snapshot
+        if self.storage is None:
+            if self.standing.ledger is not None:
+                self.standing.ledger.skip(changes)
+            snapshot.apply(changes, superstep)
+            return
+        await self._finish_saving()
+        ledger = self._ledger()
+        mark = ledger.mark()
+        ledger.record(snapshot, changes)
+        self._last = (kind, superstep)
+        if self.durability is Durability.SUPERSTEP or opens:
+            await self._commit_now(ledger, mark, changes, superstep)
+            return
+        self._apply_unsaved(snapshot, changes, superstep)
+        if self.durability is Durability.ASYNC:
+            self._saving = self._stage()
+            self.start_soon(self._save_in_background, self._saving, name=f"save superstep {superstep}")
+
+    async def close(self) -> None:
+        """Store what is not stored yet; the run has ended.
+
+        Raises:
+            CheckpointError: The storage failed; the workflow went back to what is stored.
+        """
+        await self._finish_saving()
+        if self.storage is None or not self._undo:
+            return
+        saving = self._stage()
+        await self._save(saving)
+        await self._settle(saving)
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether something is committed in memory that the storage does not have."""
+        return self._saving is not None or bool(self._undo)
+
+    def abandon_unsaved(self) -> None:
+        """Go back to what is stored."""
+        self._saving = None
+        if self._undo:
+            self.standing.snapshot.apply(self._undo, self._undo_superstep)
+            self._undo = {}
+        if self.standing.ledger is not None:
+            self.standing.ledger.forget()
+
+    def _ledger(self) -> Ledger:
+        assert self.standing.ledger is not None
+        return self.standing.ledger
+
+    def _apply_unsaved(self, snapshot: Snapshot, changes: Changes, superstep: int) -> None:
+        if not self._undo:
+            self._undo_superstep = snapshot.superstep
+        self._undo = {**snapshot.inverse(changes), **self._undo}
+        snapshot.apply(changes, superstep)
+
+    async def _commit_now(self, ledger: Ledger, mark: object, changes: Changes, superstep: int) -> None:
+        saving = self._stage()
+        try:
+            await self._save(saving)
+        finally:
+            if saving.info is not None:
+                self.standing.snapshot.apply(changes, superstep)
+            elif self._goes_on(saving):
+                self._apply_unsaved(self.standing.snapshot, changes, superstep)
+            else:
+                ledger.back_to(mark)
+        await self._settle(saving)
+
+    def _goes_on(self, saving: _Saving) -> bool:
+        return saving.error is not None and self.definition.checkpoint_failures == "warn"
+
+    def _stage(self) -> _Saving:
+        assert self._last is not None
+        kind, superstep = self._last
+        staged = self._ledger().stage()
+        self._written += 1
+        head = self.standing.head
+        info = CheckpointInfo(
+            id=CheckpointID(f"{self.run_id}-{self._written}"),
+            parent_id=self.parent_id,
+            workflow_name=self.definition.name,
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            superstep=superstep,
+            kind=kind,
+            graph_signature=self.definition.signature,
+            created_at=datetime.now(UTC),
+            derived_from=head.id if head is not None and self.parent_id is None else None,
+        )
+        return _Saving(staged, Commit(info=info, payload=staged.payload, full=staged.full))
+
+    async def _save(self, saving: _Saving) -> None:
+        """Store, and adopt the new head with no checkpoint between; an error of the storage becomes a value."""
+        assert self.storage is not None
+        try:
+            saving.info = await self.storage.save(saving.commit)
+        except Exception as error:  # noqa: BLE001 - any backend may fail in any way; `_settle` raises it as CheckpointError
+            saving.error = error
+        else:
+            self._adopt(saving)
+
+    def _adopt(self, saving: _Saving) -> None:
+        assert saving.info is not None
+        self._ledger().settle(saving.staged)
+        self.standing.head = saving.info
+        self.standing.storage = self.storage
+        self.parent_id = saving.info.id
+        self._undo = {}
+
+    async def _save_in_background(self, saving: _Saving) -> None:
+        try:
+            await self._save(saving)
+        finally:
+            if saving.info is None and saving.error is None:  # cancelled; the superstep was committed, so it is stored
+                with trio.move_on_after(GRACE, shield=True):
+                    await self._save(saving)
+            saving.done.set()
+
+    async def _finish_saving(self) -> None:
+        saving = self._saving
+        if saving is None:
+            return
+        await saving.done.wait()
+        self._saving = None
+        await self._settle(saving)
+
+    async def _settle(self, saving: _Saving) -> None:
+        """Tell of a save's outcome.
+
+        Raises:
+            CheckpointError: It failed, and that fails the run.
+        """
+        if saving.info is not None:
+            await self.port.saved(saving.info)
+            return
+        what = f"checkpoint {saving.commit.info.id!r} of superstep {saving.commit.info.superstep}"
+        cause = saving.error or TimeoutError(f"not finished within {GRACE} s of a cancellation")
+        error = CheckpointError(f"{what} of workflow {self.workflow_id!r} could not be saved: {cause}")
+        error.__cause__ = cause
+        await self.port.save_failed(error)
+        if not self._goes_on(saving):
+            self.abandon_unsaved()
+            raise error

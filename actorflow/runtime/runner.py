@@ -1,0 +1,483 @@
+"""The runner: supervisor of one run. It drives supersteps inside one nursery, decides what a failure does, and owns the
+checkpoint lineage while the run lasts.
+
+Invariants:
+
+* Every task of a run (actors, a save in the background) lives in the run's nursery, and the run's end is decided after
+  that nursery has closed. So nothing a run started outlives it, and FAILED is announced when nothing of it runs any more.
+* Outcomes of handlers are values in slots. The only exceptions in the nursery's body are the runner's own: a condition
+  that raised, a save that failed, the superstep limit.
+* A superstep changes the workflow in `Recorder.commit` alone, whose adoption of a stored commit has no checkpoint in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+import trio
+
+from actorflow.checkpoint.records import CheckpointInfo, CheckpointKind
+from actorflow.core.effects import REMOVED, Output, OutputKind, PendingRequest
+from actorflow.core.merge import Reducer
+from actorflow.core.snapshot import STATE, Snapshot
+from actorflow.errors import CheckpointError, ConvergenceError, RequestNotFoundError
+from actorflow.events import (
+    CheckpointFailedEvent,
+    CheckpointSavedEvent,
+    ExecutorFailedEvent,
+    FailedEvent,
+    IntermediateEvent,
+    MessageDroppedEvent,
+    OutputEvent,
+    RequestInfoEvent,
+    StartedEvent,
+    StatusEvent,
+    SuperstepCompletedEvent,
+    SuperstepStartedEvent,
+    WarningEvent,
+    WorkflowEvent,
+    WorkflowRunState,
+)
+from actorflow.graph.routing import Dropped
+from actorflow.runtime.actor import Actor, Slot
+from actorflow.runtime.emitter import Emitter
+from actorflow.runtime.house import House
+from actorflow.runtime.opening import Opening, RunArguments, answer_changes, check_answer
+from actorflow.runtime.recorder import GRACE, Recorder
+from actorflow.runtime.run import Run, RunResult
+from actorflow.runtime.stream import EventLog
+from actorflow.runtime.superstep import superstep_result
+
+__all__ = ["Runner"]
+
+_log = structlog.get_logger("actorflow")
+
+
+class Runner:
+    """Drives one run of a workflow that it owns.
+
+    Args:
+        house: The workflow.
+        run: The caller's handle.
+        arguments: What the caller gave.
+        opening: How the run begins.
+        wait_for_responses: Whether to stay, when idle with open requests, for `Run.respond`.
+    """
+
+    def __init__(
+        self, house: House, run: Run, arguments: RunArguments, opening: Opening, *, wait_for_responses: bool
+    ) -> None:
+        self._house = house
+        self._definition = house.definition
+        self._standing = house.standing
+        self._run = run
+        self._opening = opening
+        self._wait_for_responses = wait_for_responses
+        self._arguments = arguments
+        self._emitter = Emitter(run.id, run.sink)
+        self._nursery: trio.Nursery | None = None
+        self._actors: dict[str, Actor] = {}
+        self._slots: Sequence[Slot] = ()
+        self._busy_actors = 0
+        self._barrier = trio.Event()
+        self._answers: list[tuple[PendingRequest, Any]] = []
+        self._answered = trio.Event()
+        self._cancelled = False
+        self._failure: BaseException | None = None
+        self._recorder: Recorder | None = None
+        run.attach(self)
+
+    # The run from beginning to end.
+
+    @trio.lowlevel.enable_ki_protection
+    async def drive(self) -> None:
+        """Run to idle, failure or cancellation; the outcome goes into the `Run`.
+
+        Raises only what comes from outside: Cancelled. Then, too, every task of the run has ended, the workflow stands on
+        its last committed superstep, and the `Run` has its result.
+        """
+        interrupted = True
+        try:
+            await self._announce()
+            await self._work()
+            interrupted = self._cancelled
+        finally:
+            if interrupted or self._failure is not None:
+                with trio.move_on_after(GRACE, shield=True):
+                    await self._unwind()
+            self._conclude(interrupted=interrupted)
+        await self._announce_end()
+        self._run.sink.close()
+
+    async def _announce(self) -> None:
+        self._house.status = WorkflowRunState.IN_PROGRESS
+        self._emitter.superstep = self._opening.superstep
+        await self.emit(StartedEvent)
+        await self.emit(StatusEvent, status=WorkflowRunState.IN_PROGRESS)
+        if self._opening.restored:
+            await self._tell_requests(list(self._snapshot.requests.values()))
+
+    async def _work(self) -> None:
+        """The nursery of the run: opened here, closed when this returns."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                if self._cancelled:
+                    nursery.cancel_scope.cancel(reason=f"run {self._run.id} was cancelled")
+                try:
+                    await self._body(nursery)
+                except trio.Cancelled:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - an outcome is a value; raised to the caller at the end
+                    self._fail(error)
+        except BaseExceptionGroup as group:
+            outside, rest = group.split(trio.Cancelled)
+            if rest is None:
+                raise
+            self._fail(_single(rest))
+            if outside is not None:
+                raise outside from None
+        finally:
+            self._nursery = None
+
+    async def _body(self, nursery: trio.Nursery) -> None:
+        await self._open(nursery)
+        while await self._superstep_or_answers(nursery):
+            pass
+        for actor in self._actors.values():
+            actor.stop()
+        if self._recorder is not None and self._failure is None:
+            await self._recorder.close()
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} failed: {error!r}")
+
+    async def _open(self, nursery: trio.Nursery) -> None:
+        standing, arguments = self._standing, self._arguments
+        parent = None
+        if arguments.storage is not None:
+            parent = await standing.parent_in(arguments.storage, self._definition)
+        self._recorder = Recorder(
+            standing=standing,
+            definition=self._definition,
+            workflow_id=self._house.id,
+            run_id=self._run.id,
+            storage=arguments.storage,
+            durability=arguments.durability,
+            port=self,
+            start_soon=nursery.start_soon,
+            parent_id=parent,
+        )
+        opening = self._opening
+        if opening.changes is not None:
+            await self._recorder.commit(opening.changes, opening.superstep, opening.kind, opens=True)
+        self._limit = self._snapshot.superstep + self._definition.max_supersteps
+        leftovers, standing.leftovers = standing.leftovers, []
+        await self._tell_dropped([*leftovers, *opening.dropped])
+
+    async def _superstep_or_answers(self, nursery: trio.Nursery) -> bool:
+        """Do the next thing; False if there is none."""
+        if self._answers:
+            await self._commit_answers()
+        elif self._snapshot.inflight:
+            return await self._superstep(nursery)
+        elif self._wait_for_responses and self._snapshot.requests:
+            await self._wait_for_answers()
+        else:
+            return False
+        return True
+
+    # One superstep.
+
+    async def _superstep(self, nursery: trio.Nursery) -> bool:
+        """Deliver all, wait for all, commit all. False if it failed."""
+        snapshot = self._snapshot
+        if snapshot.superstep >= self._limit:
+            waiting = tuple(dict.fromkeys(delivery.target_id for delivery in snapshot.inflight))
+            raise ConvergenceError(self._house.id, self._definition.max_supersteps, waiting)
+        superstep = self._emitter.superstep = snapshot.superstep + 1
+        if self.listening:
+            await self.emit(SuperstepStartedEvent)
+        self._slots = await self._make_slots()
+        self._deliver(nursery)
+        await self._barrier.wait()
+        if any(slot.error is not None for slot in self._slots):
+            nursery.cancel_scope.cancel(reason=f"superstep {superstep} of run {self._run.id} failed")
+            return False
+        result = await superstep_result(self._definition, snapshot, self._slots, superstep)
+        assert self._recorder is not None
+        await self._recorder.commit(result.changes, superstep, CheckpointKind.SUPERSTEP)
+        self._slots = ()
+        if result.dropped:
+            await self._tell_dropped(result.dropped)
+        if result.requests:
+            await self._tell_requests(result.requests)
+        await self._tell_committed(superstep)
+        return True
+
+    async def _make_slots(self) -> list[Slot]:
+        slots = [Slot(index, delivery) for index, delivery in enumerate(self._snapshot.inflight)]
+        finished, self._standing.finished = self._standing.finished, {}
+        for slot in slots if finished else ():
+            slot.finished = finished.get(slot.index)
+        self._slots = slots  # before the hooks below, so that a failure there keeps what is finished
+        for executor_id, state in _states_after(slots).items():
+            await self._house.states.give(executor_id, state)
+        return slots
+
+    def _deliver(self, nursery: trio.Nursery) -> None:
+        batches: dict[str, list[Slot]] = {}
+        for slot in self._slots:
+            batches.setdefault(slot.delivery.target_id, []).append(slot)
+        self._barrier = trio.Event()
+        self._busy_actors = len(batches)
+        for executor_id, slots in batches.items():
+            actor = self._actors.get(executor_id)
+            if actor is not None:
+                actor.wake(slots)
+                continue
+            actor = self._actors[executor_id] = Actor(self._house.executors[executor_id], self, self._house.states)
+            nursery.start_soon(actor.main, slots, name=f"actor:{executor_id}")
+
+    def actor_done(self) -> None:
+        """An actor finished its deliveries; the last one opens the barrier."""
+        self._busy_actors -= 1
+        if not self._busy_actors:
+            self._barrier.set()
+
+    def actor_failed(self) -> None:
+        """An actor cannot finish its deliveries: the superstep is lost, so the barrier opens at once."""
+        self._barrier.set()
+
+    # Answers given while the run goes on.
+
+    def respond(self, request_id: str, value: Any) -> None:
+        """Check an answer and keep it for the next superstep boundary."""
+        answered = {request.id for request, _ in self._answers}
+        unanswered = {id_: each for id_, each in self._snapshot.requests.items() if id_ not in answered}
+        self._answers.append(check_answer(unanswered, request_id, value))
+        self._answered.set()
+
+    async def _commit_answers(self) -> None:
+        answers, self._answers = self._answers, []
+        changes = answer_changes(self._snapshot, answers)
+        assert self._recorder is not None
+        await self._recorder.commit(changes, self._snapshot.superstep, CheckpointKind.RESPONSES)
+        self._limit = self._snapshot.superstep + self._definition.max_supersteps  # each turn has its own limit (F09)
+
+    async def _wait_for_answers(self) -> None:
+        self._answered = trio.Event()
+        await self._change_status(WorkflowRunState.IN_PROGRESS_PENDING_REQUESTS)
+        if not self._answers:
+            await self._answered.wait()
+        await self._change_status(WorkflowRunState.IN_PROGRESS)
+
+    async def _change_status(self, status: WorkflowRunState) -> None:
+        self._house.status = status
+        self._run.enter(status)
+        await self.emit(StatusEvent, status=status)
+
+    # The end.
+
+    def cancel(self) -> None:
+        """Cancel the run from inside: its tasks end, and `drive` returns."""
+        self._cancelled = True
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} was cancelled")
+
+    async def _unwind(self) -> None:
+        """Bring the workflow back to its last committed superstep; runs shielded, for a bounded time."""
+        problems: list[BaseException] = []
+        if self._recorder is not None:
+            try:
+                await self._recorder.close()
+            except CheckpointError as error:
+                problems.append(error)
+        touched = [id_ for id_ in self._actors if id_ in self._house.states.stateful]
+        problems += await self._house.states.roll_back(self._snapshot, touched)
+        for problem in problems:
+            if self._failure is not None and problem is not self._failure:
+                self._failure.add_note(f"while the workflow went back to its last committed superstep: {problem!r}")
+            self._emitter.emit_nowait(WarningEvent, message=f"while going back to the last superstep: {problem!r}")
+
+    def _conclude(self, *, interrupted: bool) -> None:
+        """Decide how the run ended. Plain code: nothing can come between."""
+        recorder = self._recorder
+        if recorder is not None and recorder.unsaved:  # the grace of `_unwind` ran out
+            recorder.abandon_unsaved()
+        failed = [slot for slot in self._slots if slot.error is not None]
+        if failed and (self._failure is None or not interrupted):
+            self._failure = self._failure or _first_error(failed)
+        stop_errors = [actor.stop_error for actor in self._actors.values() if actor.stop_error is not None]
+        if stop_errors and self._failure is None and not interrupted:
+            self._failure = stop_errors[0]
+        if self._slots:
+            self._standing.finished = {slot.index: slot.finished for slot in self._slots if slot.finished is not None}
+        status = self._final_status(interrupted=interrupted)
+        self._house.status = status
+        self._run.end(self._make_result(status), None if status is WorkflowRunState.CANCELLED else self._failure)
+        if interrupted:
+            self._emitter.emit_nowait(StatusEvent, status=status)
+            self._run.sink.close()
+
+    def _final_status(self, *, interrupted: bool) -> WorkflowRunState:
+        if interrupted:
+            return WorkflowRunState.CANCELLED
+        if self._failure is not None:
+            return WorkflowRunState.FAILED
+        return WorkflowRunState.IDLE_WITH_PENDING_REQUESTS if self._snapshot.requests else WorkflowRunState.IDLE
+
+    def _make_result(self, status: WorkflowRunState) -> RunResult:
+        snapshot = self._snapshot
+        outputs = snapshot.outputs
+        sink = self._run.sink
+        mark = snapshot.mark
+        return RunResult(
+            outputs=[output.value for output in outputs if output.kind is OutputKind.OUTPUT],
+            intermediate_outputs=[output.value for output in outputs if output.kind is OutputKind.INTERMEDIATE],
+            requests=tuple(self._emitter.request_event(request) for request in snapshot.requests.values()),
+            status=status,
+            events=sink.events if isinstance(sink, EventLog) else [],
+            supersteps=snapshot.superstep - (mark.begun_at if mark else 0),
+            checkpoint_id=self._standing.head_id if self._arguments.storage is not None else None,
+        )
+
+    async def _announce_end(self) -> None:
+        status = self._house.status
+        if status is WorkflowRunState.CANCELLED:
+            return  # told by `_conclude`, which cannot be cancelled
+        for slot in self._slots:
+            if slot.error is not None:
+                await self.emit(ExecutorFailedEvent, executor_id=slot.delivery.target_id, error=slot.error)
+        if self._failure is not None:
+            await self.emit(FailedEvent, error=self._failure)
+        await self.emit(StatusEvent, status=status)
+
+    # Telling.
+
+    async def emit(self, kind: type[WorkflowEvent], **fields: Any) -> None:
+        """Hand an event of the runtime to whoever listens."""
+        await self._emitter.emit(kind, **fields)
+
+    async def _tell_committed(self, superstep: int) -> None:
+        if self.listening:
+            await self.emit(SuperstepCompletedEvent)
+        if structlog.is_configured():
+            _log.debug("superstep", workflow=self._house.id, run=self._run.id, superstep=superstep)
+
+    async def _tell_dropped(self, dropped: Sequence[Dropped]) -> None:
+        for each in dropped:
+            await self.emit(
+                MessageDroppedEvent,
+                reason=each.reason,
+                message=each.value,
+                source_id=each.source_id,
+                target_id=each.target_id,
+            )
+
+    async def _tell_requests(self, requests: Sequence[PendingRequest]) -> None:
+        for request in requests:
+            if self.listening:
+                await self._run.sink.put(self._emitter.request_event(request))
+
+    async def saved(self, info: CheckpointInfo) -> None:
+        """A checkpoint is in the storage."""
+        await self.emit(CheckpointSavedEvent, checkpoint_id=info.id, parent_id=info.parent_id)
+
+    async def save_failed(self, error: CheckpointError) -> None:
+        """A checkpoint could not be written."""
+        await self.emit(CheckpointFailedEvent, error=error)
+
+    # What contexts and actors see.
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self._standing.snapshot
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The mapping given to this run."""
+        return self._arguments.config
+
+    @property
+    def superstep(self) -> int:
+        """Number of the superstep under way."""
+        return self._emitter.superstep
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """The shared state as the previous superstep left it."""
+        return self._snapshot.table(STATE)
+
+    @property
+    def reducers(self) -> Mapping[str, Reducer]:
+        """Reducers by key."""
+        return self._definition.reducers
+
+    @property
+    def strict(self) -> bool:
+        """Whether a message changed in place is an error."""
+        return self._definition.strict
+
+    @property
+    def listening(self) -> bool:
+        """Whether anybody will see an event."""
+        return self._run.sink.listening
+
+    def output_kind(self, executor_id: str) -> OutputKind:
+        """Who sees an executor's outputs."""
+        return self._definition.output_kind(executor_id)
+
+    def delivery_id(self, index: int) -> str:
+        """The stable id of a delivery: the run that began its history, its superstep, its place in the canonical order."""
+        mark = self._snapshot.mark
+        assert mark is not None
+        return f"{mark.origin}-{self.superstep}-{index}"
+
+    def check_request_id(self, request_id: str) -> None:
+        """Refuse the id of a request that is open already."""
+        if request_id in self._snapshot.requests:
+            raise ValueError(f"request id {request_id!r} belongs to an open request; give each request its own")
+
+    async def stream_output(self, output: Output, attempt: int) -> None:
+        """Hand an output to whoever listens."""
+        if output.kind is OutputKind.HIDDEN:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return
+        kind = OutputEvent if output.kind is OutputKind.OUTPUT else IntermediateEvent
+        await self.emit(kind, executor_id=output.executor_id, data=output.value, attempt=attempt)
+
+    async def stream_event(self, event: WorkflowEvent) -> None:
+        """Hand a user's event to whoever listens."""
+        await self._emitter.emit_user_event(event)
+
+
+def _states_after(slots: Sequence[Slot]) -> dict[str, Any]:
+    """The state that finished deliveries left each stateful executor in."""
+    return {
+        slot.delivery.target_id: slot.finished.state_after
+        for slot in slots
+        if slot.finished is not None and slot.finished.state_after is not REMOVED
+    }
+
+
+def _first_error(failed: Sequence[Slot]) -> BaseException:
+    """The error to raise when handlers failed: the first in canonical order; the others are named in its notes."""
+    first = failed[0].error
+    assert first is not None
+    for slot in failed[1:]:
+        first.add_note(f"executor {slot.delivery.target_id!r} failed in the same superstep: {slot.error!r}")
+    return first
+
+
+def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What to raise for a group: a KeyboardInterrupt that trio put there, or a bug of ours as it is."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,345 @@
+"""Workflow: what users run."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import Any, Literal
+
+import trio
+
+from actorflow.checkpoint.records import CheckpointID, CheckpointKind
+from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.core.effects import PendingRequest
+from actorflow.events import WorkflowRunState
+from actorflow.executors.executor import Executor
+from actorflow.runtime.house import House
+from actorflow.runtime.opening import (
+    LATEST,
+    UNSET,
+    Opening,
+    RunArguments,
+    check_answer,
+    discarded,
+    fresh_changes,
+    load_standing,
+    responses_run_changes,
+)
+from actorflow.runtime.ownership import RunToken
+from actorflow.runtime.recorder import Durability
+from actorflow.runtime.run import Run, RunResult
+from actorflow.runtime.runner import Runner
+from actorflow.runtime.standing import Standing
+
+__all__ = ["LATEST", "Workflow"]
+
+_DurabilityName = Literal["superstep", "async", "exit"]
+_NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
+_BUFFER = 64
+
+
+class Workflow:
+    """One workflow: its executors, its state, and the ways to run it. Made by `WorkflowBuilder.build`.
+
+    One run at a time owns it. Its state goes from run to run until `reset`.
+    """
+
+    def __init__(self, house: House, storage: CheckpointStorage | None) -> None:
+        self._house = house
+        self._storage = storage
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.name!r} id={self.id!r} {self.status.value}>"
+
+    async def run(
+        self,
+        message: Any = UNSET,
+        *,
+        responses: Mapping[str, Any] | None = None,
+        checkpoint_id: Any = None,
+        checkpoint_storage: CheckpointStorage | None = None,
+        durability: _DurabilityName | None = None,
+        config: Mapping[str, Any] | None = None,
+        wait: bool = False,
+    ) -> RunResult:
+        """Run until nothing is left to do.
+
+        If cancelled, every actor has ended when Cancelled comes out, and the workflow stands on its last committed
+        superstep.
+
+        Args:
+            message: The input, for the start executor. A message XOR responses; not together with a checkpoint_id.
+            responses: Answers by request id; checked before anything is touched. An empty mapping does nothing.
+            checkpoint_id: Take up this checkpoint first; `LATEST` is the latest of this workflow's id, or without a
+                storage where the workflow stands.
+            checkpoint_storage: For this run alone; the builder's otherwise.
+            durability: When commits are stored: "superstep" (the default: before the next superstep starts), "async"
+                (while it runs), "exit" (when the run ends).
+            config: For the handlers, as ``ctx.config``; never stored.
+            wait: Queue until the workflow is free, instead of being refused.
+
+        Raises:
+            WorkflowBusyError: Another run owns the workflow.
+            ValueError: Contradictory arguments.
+            MessageTypeError: The start executor cannot take the message.
+            RequestNotFoundError: An answer to no open request.
+            ResponseTypeError: An answer of the wrong type.
+            CheckpointNotFoundError: Nothing to take up.
+            GraphMismatchError: The checkpoint was made by another graph.
+            CheckpointError: The storage failed.
+            ConvergenceError: The superstep limit was reached.
+            Exception: Whatever a handler raised, as itself.
+        """
+        arguments = self._arguments(
+            message, responses, checkpoint_id, checkpoint_storage, durability, config, wait=wait
+        )
+        run = Run.logged(uuid.uuid4().hex)
+        async with self._owned(run, arguments, wait_for_responses=False) as runner:
+            await runner.drive()
+        if run.failure is not None:
+            raise run.failure
+        return run.ended_result()
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        message: Any = UNSET,
+        *,
+        responses: Mapping[str, Any] | None = None,
+        checkpoint_id: Any = None,
+        checkpoint_storage: CheckpointStorage | None = None,
+        durability: _DurabilityName | None = None,
+        config: Mapping[str, Any] | None = None,
+        wait: bool = False,
+        buffer: int | None = _BUFFER,
+        wait_for_responses: bool = False,
+    ) -> AsyncIterator[Run]:
+        """Run while the block reads the run's events.
+
+        Leaving the block, in any way, ends the run: its actors are cancelled and waited for, and the very next
+        statement can start another. If the run failed, its exception is raised on leaving the block, unless the block
+        raises one of its own or `Run.wait` raised it before.
+
+        Args:
+            message: As for `run`, like the other arguments.
+            responses: See `run`.
+            checkpoint_id: See `run`.
+            checkpoint_storage: See `run`.
+            durability: See `run`.
+            config: See `run`.
+            wait: See `run`.
+            buffer: How many unread events hold the run back; None for no event channel.
+            wait_for_responses: Stay, when only open requests are left, for answers by `Run.respond`.
+
+        Raises:
+            Exception: As `run` does.
+        """
+        arguments = self._arguments(
+            message, responses, checkpoint_id, checkpoint_storage, durability, config, wait=wait
+        )
+        run = Run.streamed(uuid.uuid4().hex, buffer)
+        left: BaseException | None = None
+        async with self._owned(run, arguments, wait_for_responses=wait_for_responses) as runner:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._drive, runner, run, name=f"run:{run.id}")
+                    try:
+                        yield run
+                    except (Exception, KeyboardInterrupt, SystemExit) as error:
+                        # A nursery would wrap it in a group; it is raised as itself below.
+                        left = error
+                    finally:
+                        # Before the consumer's end closes: a runner parked in a send must meet Cancelled, not a broken
+                        # channel.
+                        nursery.cancel_scope.cancel(reason=f"the block of run {run.id} was left")
+            finally:
+                run.leave()
+        if left is not None:
+            raise left
+        if run.failure is not None:
+            raise run.failure
+
+    async def start(
+        self,
+        message: Any = UNSET,
+        *,
+        responses: Mapping[str, Any] | None = None,
+        checkpoint_id: Any = None,
+        checkpoint_storage: CheckpointStorage | None = None,
+        durability: _DurabilityName | None = None,
+        config: Mapping[str, Any] | None = None,
+        wait: bool = False,
+        buffer: int | None = _BUFFER,
+        wait_for_responses: bool = False,
+        task_status: trio.TaskStatus[Run] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run in the caller's nursery: ``run = await nursery.start(workflow.start, message)``.
+
+        The arguments are those of `stream`. An exception of the run goes to whoever is in `Run.wait`, else to the
+        nursery. Cancelling the nursery cancels the run.
+        """
+        arguments = self._arguments(
+            message, responses, checkpoint_id, checkpoint_storage, durability, config, wait=wait
+        )
+        run = Run.streamed(uuid.uuid4().hex, buffer)
+        async with self._owned(run, arguments, wait_for_responses=wait_for_responses) as runner:
+            task_status.started(run)
+            await runner.drive()
+        if run.failure is not None:
+            raise run.failure
+
+    async def reset(self) -> None:
+        """Go back to the state of a workflow that never ran. Its checkpoints stay where they are.
+
+        What this discards is reported by the next run. If cancelled, executors whose hooks had not run yet are put back
+        by the next run.
+
+        Raises:
+            WorkflowBusyError: A run owns the workflow.
+        """
+        house = self._house
+        token = RunToken("reset")
+        house.ownership.acquire_nowait(token)
+        try:
+            leftovers = discarded(house.definition, house.standing.snapshot)
+            house.standing = Standing(leftovers=leftovers)
+            house.status = WorkflowRunState.IDLE
+            problems = await house.states.roll_back(house.standing.snapshot, house.states.stateful)
+        finally:
+            house.ownership.release(token)
+        if problems:
+            raise problems[0]
+
+    # What a workflow tells of itself.
+
+    @property
+    def name(self) -> str:
+        """Name of the definition."""
+        return self._house.definition.name
+
+    @property
+    def description(self) -> str | None:
+        """What it is for."""
+        return self._house.definition.description
+
+    @property
+    def id(self) -> str:
+        """The durable identity whose checkpoints form one lineage."""
+        return self._house.id
+
+    @property
+    def status(self) -> WorkflowRunState:
+        """State of the latest run; IDLE before the first."""
+        return self._house.status
+
+    @property
+    def graph_signature(self) -> str:
+        """What a checkpoint must match to be restored here."""
+        return self._house.definition.signature
+
+    @property
+    def input_types(self) -> tuple[Any, ...]:
+        """Types of message the start executor takes."""
+        graph = self._house.definition.graph
+        return graph.nodes[graph.start_id].inputs.annotations
+
+    @property
+    def output_types(self) -> tuple[Any, ...]:
+        """Types of output its runs may yield."""
+        definition = self._house.definition
+        kinds = (kind for id_ in definition.outputs for kind in definition.graph.nodes[id_].workflow_output_types)
+        return tuple(dict.fromkeys(kinds))
+
+    @property
+    def executors(self) -> Mapping[str, Executor]:
+        """Its executors by id."""
+        return MappingProxyType(dict(self._house.executors))
+
+    @property
+    def pending_requests(self) -> Mapping[str, PendingRequest]:
+        """Open requests by id."""
+        return MappingProxyType(dict(self._house.standing.snapshot.requests))
+
+    @property
+    def head(self) -> CheckpointID | None:
+        """The checkpoint its state stands on; None if it was derived from none."""
+        return self._house.standing.head_id
+
+    # How a run begins.
+
+    def _arguments(
+        self,
+        message: Any,
+        responses: Mapping[str, Any] | None,
+        checkpoint_id: Any,
+        checkpoint_storage: CheckpointStorage | None,
+        durability: str | None,
+        config: Mapping[str, Any] | None,
+        *,
+        wait: bool,
+    ) -> RunArguments:
+        try:
+            when = Durability(durability or "superstep")
+        except ValueError:
+            known = ", ".join(repr(each.value) for each in Durability)
+            raise ValueError(f"durability={durability!r} is unknown; give one of {known}") from None
+        arguments = RunArguments(
+            message=message,
+            responses=responses,
+            checkpoint_id=checkpoint_id,
+            storage=checkpoint_storage if checkpoint_storage is not None else self._storage,
+            durability=when,
+            config=_NO_CONFIG if config is None else MappingProxyType(dict(config)),
+            wait=wait,
+        )
+        arguments.check(self._house.definition)
+        return arguments
+
+    @asynccontextmanager
+    async def _owned(self, run: Run, arguments: RunArguments, *, wait_for_responses: bool) -> AsyncIterator[Runner]:
+        ownership = self._house.ownership
+        token = RunToken(run.id)
+        if arguments.wait:
+            await ownership.acquire(token)
+        else:
+            ownership.acquire_nowait(token)
+        try:
+            opening = await self._open(run, arguments)
+            yield Runner(self._house, run, arguments, opening, wait_for_responses=wait_for_responses)
+        finally:
+            ownership.release(token)
+
+    async def _drive(self, runner: Runner, run: Run) -> None:
+        """Drive a streamed run, and give the workflow back as soon as it has ended, though the block may go on."""
+        try:
+            await runner.drive()
+        finally:
+            self._house.ownership.release_run(run.id)
+
+    async def _open(self, run: Run, arguments: RunArguments) -> Opening:
+        house = self._house
+        await house.states.remember_initial()
+        if house.states.stale:
+            await house.states.put_back(house.standing.snapshot, sorted(house.states.stale))
+        if arguments.message is not UNSET:
+            changes, dropped = fresh_changes(house.definition, house.standing.snapshot, arguments.message, run.id)
+            house.standing.finished = {}
+            return Opening(changes=changes, kind=CheckpointKind.ENTRY, dropped=dropped)
+        standing = house.standing
+        if arguments.checkpoint_id is not None:
+            standing = await load_standing(arguments, house.definition, house.id, standing)
+        answers = [
+            check_answer(standing.snapshot.requests, request_id, value)
+            for request_id, value in (arguments.responses or {}).items()
+        ]
+        if standing is not house.standing:
+            await house.states.put_back(standing.snapshot, house.states.stateful)
+            house.standing = standing
+        return Opening(
+            changes=responses_run_changes(standing.snapshot, answers, run.id) if answers else None,
+            superstep=standing.snapshot.superstep,
+            kind=CheckpointKind.RESPONSES,
+            restored=arguments.checkpoint_id is not None,
+        )
