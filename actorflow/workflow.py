@@ -12,9 +12,9 @@ import trio
 
 from actorflow.checkpoint.records import CheckpointID, CheckpointKind
 from actorflow.checkpoint.storage import CheckpointStorage
-from actorflow.core.effects import PendingRequest
-from actorflow.events import WorkflowRunState
+from actorflow.events import RequestInfoEvent, WorkflowRunState
 from actorflow.executors.executor import Executor
+from actorflow.runtime.emitter import request_event
 from actorflow.runtime.house import House
 from actorflow.runtime.opening import (
     LATEST,
@@ -258,9 +258,12 @@ class Workflow:
         return MappingProxyType(dict(self._house.executors))
 
     @property
-    def pending_requests(self) -> Mapping[str, PendingRequest]:
-        """Open requests by id."""
-        return MappingProxyType(dict(self._house.standing.snapshot.requests))
+    def pending_requests(self) -> Mapping[str, RequestInfoEvent]:
+        """Open requests by id, in the order they were made."""
+        snapshot = self._house.standing.snapshot
+        run_id = snapshot.mark.origin if snapshot.mark else ""
+        events = (request_event(each, run_id=run_id, superstep=snapshot.superstep) for each in snapshot.requests.values())
+        return MappingProxyType({event.request_id: event for event in events})
 
     @property
     def head(self) -> CheckpointID | None:
@@ -325,7 +328,6 @@ class Workflow:
             await house.states.put_back(house.standing.snapshot, sorted(house.states.stale))
         if arguments.message is not UNSET:
             changes, dropped = fresh_changes(house.definition, house.standing.snapshot, arguments.message, run.id)
-            house.standing.finished = {}
             return Opening(changes=changes, kind=CheckpointKind.ENTRY, dropped=dropped)
         standing = house.standing
         if arguments.checkpoint_id is not None:
@@ -342,4 +344,5 @@ class Workflow:
             superstep=standing.snapshot.superstep,
             kind=CheckpointKind.RESPONSES,
             restored=arguments.checkpoint_id is not None,
+            idle=not answers and arguments.checkpoint_id is None,
         )

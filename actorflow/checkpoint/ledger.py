@@ -20,7 +20,7 @@ from actorflow.checkpoint.chain import pack_delta
 from actorflow.checkpoint.records import Delta
 from actorflow.checkpoint.sections import SectionCodec, section_key
 from actorflow.core.effects import REMOVED
-from actorflow.core.snapshot import OUTPUTS, RUN, Changes, Section, Snapshot
+from actorflow.core.snapshot import OUTPUTS, Changes, Section, Snapshot
 
 __all__ = ["Ledger", "Staged"]
 
@@ -38,13 +38,11 @@ class Staged:
         payload: The packed delta.
         full: Whether it stands alone.
         changed: Encoded value by section key; None for a section that is gone.
-        clears_outputs: Whether a new run began, which drops the outputs of the one before.
     """
 
     payload: bytes
     full: bool
     changed: Mapping[str, bytes | None]
-    clears_outputs: bool
 
 
 @attrs.define(eq=False)
@@ -61,9 +59,8 @@ class Ledger:
     stored: dict[str, bytes] = attrs.field(factory=dict, init=False)
     standalone: bool = True
     _unsaved: dict[str, bytes | None] = attrs.Factory(dict)
-    _unsaved_new_run: bool = False
     _unencoded: dict[Section, None] = attrs.Factory(dict)
-    _outputs: list[str] = attrs.Factory(list)
+    _output_count: int = 0
     _size: int = 0
     _delta_bytes: int = 0
     _delta_count: int = 0
@@ -74,7 +71,6 @@ class Ledger:
         ledger = cls(codec, standalone=standalone)
         for key, data in contents.items():
             ledger._put(key, data)
-        ledger._outputs.extend(key for key in contents if key.startswith(_OUTPUTS_PREFIX))
         return ledger
 
     def skip(self, changes: Changes) -> None:
@@ -92,11 +88,7 @@ class Ledger:
             CodecError: A value cannot be stored; nothing is recorded.
         """
         encoded = self._encode(snapshot, changes)
-        new_run = RUN in changes or RUN in self._unencoded
         self._unencoded.clear()
-        if new_run:
-            self._unsaved = {key: data for key, data in self._unsaved.items() if not key.startswith(_OUTPUTS_PREFIX)}
-            self._unsaved_new_run = True
         self._unsaved.update(encoded)
 
     @property
@@ -106,34 +98,27 @@ class Ledger:
 
     def mark(self) -> object:
         """Remember what is recorded and not stored, for `back_to`."""
-        return dict(self._unsaved), self._unsaved_new_run, dict(self._unencoded)
+        return dict(self._unsaved), dict(self._unencoded)
 
     def back_to(self, mark: object) -> None:
         """Forget what was recorded since a `mark`."""
-        self._unsaved, self._unsaved_new_run, self._unencoded = mark  # type: ignore[misc]
+        self._unsaved, self._unencoded = mark  # type: ignore[misc]
 
     def forget(self) -> None:
         """Drop what was recorded and not stored: the workflow went back to its head."""
         self._unsaved.clear()
-        self._unsaved_new_run = False
 
     def stage(self) -> Staged:
         """Pack everything recorded since the head."""
-        clears = self._unsaved_new_run
-        changed = {key: data for key, data in self._unsaved.items() if self._differs(key, data, clears=clears)}
+        changed = {key: data for key, data in self._unsaved.items() if self.stored.get(key) != data}
         full = self.standalone or self._full_is_due(changed)
-        payload = pack_delta(self._full_delta(changed, clears) if full else self._small_delta(changed, clears))
-        return Staged(payload, full, changed, clears)
+        payload = pack_delta(self._full_delta(changed) if full else self._small_delta(changed))
+        return Staged(payload, full, changed)
 
     def settle(self, staged: Staged) -> None:
         """Adopt a staged commit that is now stored as the head."""
-        if staged.clears_outputs:
-            for key in self._outputs:
-                self._put(key, None)
-            self._outputs.clear()
         for key, data in staged.changed.items():
             self._put(key, data)
-        self._outputs.extend(key for key in staged.changed if key.startswith(_OUTPUTS_PREFIX))
         self.standalone = False
         self._delta_bytes = 0 if staged.full else self._delta_bytes + len(staged.payload)
         self._delta_count = 0 if staged.full else self._delta_count + 1
@@ -146,6 +131,8 @@ class Ledger:
         if data is not None:
             self.stored[key] = data
             self._size += len(key) + len(data)
+        if key.startswith(_OUTPUTS_PREFIX):
+            self._output_count += (data is not None) - (old is not None)
 
     def _encode(self, snapshot: Snapshot, changes: Changes) -> dict[str, bytes | None]:
         values: dict[Section, Any] = {section: snapshot.get(section) for section in self._unencoded} | changes
@@ -154,26 +141,23 @@ class Ledger:
             for section, value in values.items()
         }
 
-    def _differs(self, key: str, data: bytes | None, *, clears: bool = False) -> bool:
-        if clears and key.startswith(_OUTPUTS_PREFIX):
-            return data is not None
-        return self.stored.get(key) != data
-
     def _full_is_due(self, changed: Mapping[str, bytes | None]) -> bool:
         if self._delta_count < _LEAST_DISTANCE:
             return False
         grown = sum(len(data) for data in changed.values() if data)
         return self._size + grown <= _BYTES_SHARE * self._delta_bytes + _PER_COMMIT * self._delta_count
 
-    def _small_delta(self, changed: Mapping[str, bytes | None], clears: bool) -> Delta:
+    def _small_delta(self, changed: Mapping[str, bytes | None]) -> Delta:
+        gone = [key for key, data in changed.items() if data is None]
+        gone_outputs = sum(key.startswith(_OUTPUTS_PREFIX) for key in gone)
+        # A new run lets go of every output of the one before: said in one word instead of once per superstep.
+        clears = gone_outputs > 1 and gone_outputs == self._output_count
         return Delta(
             changed={key: data for key, data in changed.items() if data is not None},
-            removed=tuple(key for key, data in changed.items() if data is None),
+            removed=tuple(key for key in gone if not (clears and key.startswith(_OUTPUTS_PREFIX))),
             cleared=(_OUTPUTS_PREFIX,) if clears else (),
         )
 
-    def _full_delta(self, changed: Mapping[str, bytes | None], clears: bool) -> Delta:
-        kept = {k: v for k, v in self.stored.items() if not (clears and k.startswith(_OUTPUTS_PREFIX))}
-        kept.update({key: data for key, data in changed.items() if data is not None})
-        gone = {key for key, data in changed.items() if data is None}
-        return Delta(changed={key: data for key, data in kept.items() if key not in gone}, full=True)
+    def _full_delta(self, changed: Mapping[str, bytes | None]) -> Delta:
+        merged = {**self.stored, **changed}
+        return Delta(changed={key: data for key, data in merged.items() if data is not None}, full=True)

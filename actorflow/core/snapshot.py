@@ -112,4 +112,5 @@ class Snapshot:
     @property
     def outputs(self) -> list[Output]:
         """Outputs committed since the current run began, in canonical order."""
-        return [output for step in self.table(OUTPUTS).values() for output in step]
+        by_superstep = sorted(self.table(OUTPUTS).items(), key=lambda item: int(item[0]))
+        return [output for _, outputs in by_superstep for output in outputs]

@@ -118,7 +118,7 @@ class Actor:
                 await self._work(slots)
                 async for later in receiver:
                     await self._work(later)
-            stopped = True
+            stopped = True  # before: a cancelled on_stop is not begun again
             await self._stop()
         finally:
             if not stopped:
@@ -154,9 +154,7 @@ class Actor:
             await self._drain(iter(slots))
         else:
             await self._work_in_parallel(slots)
-        if any(slot.error is not None for slot in slots):
-            self.port.actor_failed()
-        else:
+        if all(slot.error is None for slot in slots):
             self.port.actor_done()
 
     async def _work_in_parallel(self, slots: list[Slot]) -> None:
@@ -172,6 +170,7 @@ class Actor:
                 continue
             await self._handle(slot)
             if slot.error is not None:
+                self.port.actor_failed()  # at once: others of a pool may be at work for long
                 return
             if count % _YIELD_EVERY == 0:
                 await trio.lowlevel.checkpoint()

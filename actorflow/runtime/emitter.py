@@ -71,12 +71,27 @@ class Emitter:
 
     def request_event(self, request: PendingRequest) -> RequestInfoEvent:
         """The event that tells of an open request."""
-        event = self.make(
-            RequestInfoEvent,
-            executor_id=request.executor_id,
-            request_id=request.id,
-            data=request.data,
-            response_type=request.response_type,
+        self._sequence += 1
+        return request_event(
+            request,
+            run_id=self.run_id,
+            sequence=self._sequence,
+            time=self._epoch + trio.current_time(),
+            superstep=self.superstep,
         )
-        assert isinstance(event, RequestInfoEvent)
-        return event
+
+
+def request_event(request: PendingRequest, **common: Any) -> RequestInfoEvent:
+    """An open request as the event that tells of it.
+
+    Args:
+        request: The request.
+        common: Values of the common fields.
+    """
+    return RequestInfoEvent(
+        executor_id=request.executor_id,
+        request_id=request.id,
+        data=request.data,
+        response_type=request.response_type,
+        **common,
+    )

@@ -121,6 +121,7 @@ class Opening:
         kind: Its kind of checkpoint.
         dropped: What it lets go.
         restored: Whether a checkpoint was taken up.
+        idle: Whether the run does nothing: it was given no answer to deliver, and nothing to take up.
     """
 
     changes: Changes | None = None
@@ -128,6 +129,7 @@ class Opening:
     kind: CheckpointKind = CheckpointKind.ENTRY
     dropped: Sequence[Dropped] = ()
     restored: bool = False
+    idle: bool = False
 
 
 def fresh_changes(
@@ -189,11 +191,17 @@ def answer_changes(snapshot: Snapshot, answers: Sequence[tuple[PendingRequest, A
 
 
 def responses_run_changes(snapshot: Snapshot, answers: Sequence[tuple[PendingRequest, Any]], run_id: str) -> Changes:
-    """The opening of a run that answers: outputs are counted anew from here."""
+    """The opening of a run that answers: outputs are counted anew from here.
+
+    Its deliveries get ids of its own, so that two branches that answer differently never share one; except where
+    deliveries are in flight, which keep the ids they had.
+    """
+    mark = snapshot.mark
+    origin = mark.origin if mark is not None and snapshot.inflight else run_id
     return {
         **_without_outputs(snapshot),
         **answer_changes(snapshot, answers),
-        RUN: RunMark(run_id, snapshot.superstep),
+        RUN: RunMark(origin, snapshot.superstep),
     }
 
 
@@ -225,9 +233,12 @@ async def load_standing(
             f"resume it with the graph that made it"
         )
     snapshot = definition.codec.decode(checkpoint.contents, checkpoint.superstep)
-    ledger = Ledger.of_checkpoint(
-        definition.codec, checkpoint.contents, standalone=checkpoint.workflow_id != workflow_id
-    )
+    is_branch = checkpoint.workflow_id != workflow_id
+    ledger = Ledger.of_checkpoint(definition.codec, checkpoint.contents, standalone=is_branch)
+    if is_branch and snapshot.mark is not None:  # another history: its deliveries are others, and so are their ids
+        mark = RunMark(f"{snapshot.mark.origin}@{workflow_id}", snapshot.mark.begun_at)
+        snapshot.apply({RUN: mark})
+        ledger.skip({RUN: mark})
     return Standing(snapshot=snapshot, head=checkpoint, storage=arguments.storage, ledger=ledger)
 
 

@@ -224,6 +224,7 @@ class Recorder:
         self.parent_id = saving.info.id
         self._undo = {}
 
+    @trio.lowlevel.enable_ki_protection
     async def _save_in_background(self, saving: _Saving) -> None:
         try:
             await self._save(saving)

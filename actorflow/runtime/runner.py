@@ -12,7 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -85,6 +85,8 @@ class Runner:
         self._answers: list[tuple[PendingRequest, Any]] = []
         self._answered = trio.Event()
         self._cancelled = False
+        self._completed = False
+        self._limit = 0
         self._failure: BaseException | None = None
         self._recorder: Recorder | None = None
         run.attach(self)
@@ -98,16 +100,18 @@ class Runner:
         Raises only what comes from outside: Cancelled. Then, too, every task of the run has ended, the workflow stands on
         its last committed superstep, and the `Run` has its result.
         """
-        interrupted = True
+        outside = True  # until the nursery has closed by itself, a cancellation from outside is passing through
         try:
-            await self._announce()
             await self._work()
-            interrupted = self._cancelled
+            outside = False
         finally:
-            if interrupted or self._failure is not None:
+            self._gather_failures(outside=outside)
+            if not self._completed or self._failure is not None:
                 with trio.move_on_after(GRACE, shield=True):
                     await self._unwind()
-            self._conclude(interrupted=interrupted)
+            self._conclude()
+            if outside:
+                self._announce_end_nowait()
         await self._announce_end()
         self._run.sink.close()
 
@@ -134,22 +138,25 @@ class Runner:
                     self._fail(error)
         except BaseExceptionGroup as group:
             outside, rest = group.split(trio.Cancelled)
-            if rest is None:
-                raise
-            self._fail(_single(rest))
-            if outside is not None:
-                raise outside from None
+            if rest is not None:
+                self._fail(_leaf(rest))
+            if outside is not None:  # bare, as trio itself would raise it
+                raise _leaf(outside) from None
         finally:
             self._nursery = None
 
     async def _body(self, nursery: trio.Nursery) -> None:
-        await self._open(nursery)
-        while await self._superstep_or_answers(nursery):
+        await self._announce()
+        recorder = await self._open(nursery)
+        while not self._opening.idle and await self._superstep_or_answers(nursery):
             pass
+        if any(slot.error is not None for slot in self._slots):
+            nursery.cancel_scope.cancel(reason=f"superstep {self.superstep} of run {self._run.id} failed")
+            return
         for actor in self._actors.values():
             actor.stop()
-        if self._recorder is not None and self._failure is None:
-            await self._recorder.close()
+        await recorder.close()
+        self._completed = True
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is None:
@@ -157,12 +164,12 @@ class Runner:
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} failed: {error!r}")
 
-    async def _open(self, nursery: trio.Nursery) -> None:
+    async def _open(self, nursery: trio.Nursery) -> Recorder:
         standing, arguments = self._standing, self._arguments
         parent = None
         if arguments.storage is not None:
             parent = await standing.parent_in(arguments.storage, self._definition)
-        self._recorder = Recorder(
+        self._recorder = recorder = Recorder(
             standing=standing,
             definition=self._definition,
             workflow_id=self._house.id,
@@ -175,10 +182,13 @@ class Runner:
         )
         opening = self._opening
         if opening.changes is not None:
-            await self._recorder.commit(opening.changes, opening.superstep, opening.kind, opens=True)
+            await recorder.commit(opening.changes, opening.superstep, opening.kind, opens=True)
+        if opening.kind is CheckpointKind.ENTRY and opening.changes is not None:
+            standing.finished = {}
         self._limit = self._snapshot.superstep + self._definition.max_supersteps
         leftovers, standing.leftovers = standing.leftovers, []
         await self._tell_dropped([*leftovers, *opening.dropped])
+        return recorder
 
     async def _superstep_or_answers(self, nursery: trio.Nursery) -> bool:
         """Do the next thing; False if there is none."""
@@ -207,7 +217,6 @@ class Runner:
         self._deliver(nursery)
         await self._barrier.wait()
         if any(slot.error is not None for slot in self._slots):
-            nursery.cancel_scope.cancel(reason=f"superstep {superstep} of run {self._run.id} failed")
             return False
         result = await superstep_result(self._definition, snapshot, self._slots, superstep)
         assert self._recorder is not None
@@ -286,6 +295,8 @@ class Runner:
 
     def cancel(self) -> None:
         """Cancel the run from inside: its tasks end, and `drive` returns."""
+        if any(slot.error is not None for slot in self._slots):
+            return  # it has failed already, and ends by itself
         self._cancelled = True
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} was cancelled")
@@ -305,31 +316,29 @@ class Runner:
                 self._failure.add_note(f"while the workflow went back to its last committed superstep: {problem!r}")
             self._emitter.emit_nowait(WarningEvent, message=f"while going back to the last superstep: {problem!r}")
 
-    def _conclude(self, *, interrupted: bool) -> None:
+    def _gather_failures(self, *, outside: bool) -> None:
+        """Find what the run failed of, unless the runner itself failed; what handlers raise while cancelled is no failure."""
+        failed = [slot for slot in self._slots if slot.error is not None]
+        stop_errors = [actor.stop_error for actor in self._actors.values() if actor.stop_error is not None]
+        if self._failure is None and not self._cancelled and not outside:
+            self._failure = _first_error(failed) if failed else next(iter(stop_errors), None)
+
+    def _conclude(self) -> None:
         """Decide how the run ended. Plain code: nothing can come between."""
         recorder = self._recorder
         if recorder is not None and recorder.unsaved:  # the grace of `_unwind` ran out
             recorder.abandon_unsaved()
-        failed = [slot for slot in self._slots if slot.error is not None]
-        if failed and (self._failure is None or not interrupted):
-            self._failure = self._failure or _first_error(failed)
-        stop_errors = [actor.stop_error for actor in self._actors.values() if actor.stop_error is not None]
-        if stop_errors and self._failure is None and not interrupted:
-            self._failure = stop_errors[0]
-        if self._slots:
+        if self._slots and self._snapshot.superstep + 1 == self.superstep:
             self._standing.finished = {slot.index: slot.finished for slot in self._slots if slot.finished is not None}
-        status = self._final_status(interrupted=interrupted)
+        status = self._final_status()
         self._house.status = status
         self._run.end(self._make_result(status), None if status is WorkflowRunState.CANCELLED else self._failure)
-        if interrupted:
-            self._emitter.emit_nowait(StatusEvent, status=status)
-            self._run.sink.close()
 
-    def _final_status(self, *, interrupted: bool) -> WorkflowRunState:
-        if interrupted:
-            return WorkflowRunState.CANCELLED
+    def _final_status(self) -> WorkflowRunState:
         if self._failure is not None:
             return WorkflowRunState.FAILED
+        if not self._completed:
+            return WorkflowRunState.CANCELLED
         return WorkflowRunState.IDLE_WITH_PENDING_REQUESTS if self._snapshot.requests else WorkflowRunState.IDLE
 
     def _make_result(self, status: WorkflowRunState) -> RunResult:
@@ -348,15 +357,22 @@ class Runner:
         )
 
     async def _announce_end(self) -> None:
-        status = self._house.status
-        if status is WorkflowRunState.CANCELLED:
-            return  # told by `_conclude`, which cannot be cancelled
+        for kind, fields in self._end_events():
+            await self.emit(kind, **fields)
+
+    def _announce_end_nowait(self) -> None:
+        """Tell what there is room for: the caller's task is cancelled and cannot wait for a consumer."""
+        for kind, fields in self._end_events():
+            self._emitter.emit_nowait(kind, **fields)
+        self._run.sink.close()
+
+    def _end_events(self) -> Iterator[tuple[type[WorkflowEvent], dict[str, Any]]]:
         for slot in self._slots:
             if slot.error is not None:
-                await self.emit(ExecutorFailedEvent, executor_id=slot.delivery.target_id, error=slot.error)
+                yield ExecutorFailedEvent, {"executor_id": slot.delivery.target_id, "error": slot.error}
         if self._failure is not None:
-            await self.emit(FailedEvent, error=self._failure)
-        await self.emit(StatusEvent, status=status)
+            yield FailedEvent, {"error": self._failure}
+        yield StatusEvent, {"status": self._house.status}
 
     # Telling.
 
@@ -475,9 +491,9 @@ def _first_error(failed: Sequence[Slot]) -> BaseException:
     return first
 
 
-def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What to raise for a group: a KeyboardInterrupt that trio put there, or a bug of ours as it is."""
+def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first plain exception of a group."""
     error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+    while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
