@@ -1,0 +1,118 @@
+"""What every storage demands of a commit and says when it refuses, in one place, so that no backend is laxer.
+
+Save demands all that load demands (F35): text that UTF-8 can hold, a time of day with its offset, numbers that fit.
+"""
+
+from __future__ import annotations
+
+from actorflow.checkpoint.records import CheckpointID, CheckpointInfo, Commit
+from actorflow.errors import CheckpointError, CheckpointNotFoundError
+
+__all__ = ["check_commit", "check_limit", "check_parent", "check_same", "has_children", "is_storable", "not_found"]
+
+_LARGEST = 2**63 - 1
+
+
+def check_commit(commit: Commit) -> None:
+    """Refuse a commit that no storage could hold and give back exactly.
+
+    Raises:
+        CheckpointError: It says which field, and why.
+    """
+    info = commit.info
+    for name in ("id", "workflow_id", "workflow_name", "run_id", "graph_signature"):
+        _check_text(name, getattr(info, name), info.id)
+    for name in ("parent_id", "derived_from"):
+        if getattr(info, name) is not None:
+            _check_text(name, getattr(info, name), info.id)
+    for name in ("id", "workflow_id"):
+        if not getattr(info, name):
+            raise CheckpointError(f"{name} of a checkpoint is empty; it is what the checkpoint is found by")
+    for name in ("superstep", "format_version"):
+        if not 0 <= getattr(info, name) <= _LARGEST:
+            raise CheckpointError(f"{name} of checkpoint {info.id!r} is {getattr(info, name)}; it is 0 to {_LARGEST}")
+    if info.created_at.utcoffset() is None:
+        raise CheckpointError(f"created_at of checkpoint {info.id!r} has no time zone; give a time in UTC")
+    if not isinstance(commit.payload, bytes):
+        raise CheckpointError(f"the payload of checkpoint {info.id!r} is not bytes; pack_delta makes it")
+    if not commit.full and info.parent_id is None:
+        raise CheckpointError(f"checkpoint {info.id!r} has no parent, so its payload must be full")
+
+
+def _check_text(name: str, value: object, checkpoint_id: str) -> None:
+    if not isinstance(value, str) or not is_storable(value):
+        raise CheckpointError(f"{name} of checkpoint {checkpoint_id!r} is {value!r}, not text that UTF-8 can hold")
+
+
+def is_storable(text: str) -> bool:
+    """Whether UTF-8 can hold a text: lone surrogates it cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_same(existing: CheckpointInfo, commit: Commit, place: str) -> None:
+    """Let a repeated save pass; refuse an id that another checkpoint has.
+
+    Raises:
+        CheckpointError: The stored checkpoint of that id has another parent or workflow id.
+    """
+    info = commit.info
+    if (existing.parent_id, existing.workflow_id) != (info.parent_id, info.workflow_id):
+        raise CheckpointError(
+            f"checkpoint id {info.id!r} is taken in {place}: there it belongs to workflow {existing.workflow_id!r} with "
+            f"parent {existing.parent_id!r}, here to {info.workflow_id!r} with parent {info.parent_id!r}; use a fresh id"
+        )
+
+
+def check_parent(commit: Commit, parent_workflow_id: str | None, place: str) -> None:
+    """Refuse a parent that is not here, or that a payload cannot stand on.
+
+    Args:
+        commit: What is to be saved.
+        parent_workflow_id: Workflow id of the stored parent, None if this storage has no such checkpoint.
+        place: The storage, for the message.
+
+    Raises:
+        CheckpointError: The parent is not in this storage; or the payload is not full and its parent is of another
+            workflow id.
+    """
+    info = commit.info
+    if info.parent_id is None:
+        return
+    if parent_workflow_id is None:
+        raise CheckpointError(
+            f"parent {info.parent_id!r} of checkpoint {info.id!r} is not in {place}; save the parent first, or write a "
+            f"full checkpoint without a parent and name the origin in derived_from"
+        )
+    if not commit.full and parent_workflow_id != info.workflow_id:
+        raise CheckpointError(
+            f"checkpoint {info.id!r} of workflow {info.workflow_id!r} branches from {info.parent_id!r} of workflow "
+            f"{parent_workflow_id!r}; the first checkpoint of a branch is written full"
+        )
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a page of less than one row.
+
+    Raises:
+        ValueError: The limit is less than 1.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; it is at least 1, or None for all")
+
+
+def not_found(checkpoint_id: CheckpointID | str, place: str) -> CheckpointNotFoundError:
+    """The error for an id that this storage does not have."""
+    return CheckpointNotFoundError(f"no checkpoint {checkpoint_id!r} in {place}; list() shows what there is")
+
+
+def has_children(checkpoint_id: CheckpointID | str, child_id: CheckpointID | str, place: str) -> CheckpointError:
+    """The error for deleting what others stand on."""
+    return CheckpointError(
+        f"checkpoint {checkpoint_id!r} in {place} has children, {child_id!r} among them; delete those first"
+    )

@@ -1,0 +1,36 @@
+"""The conformance suite for checkpoint storages: subclass it in your tests, and every clause of the protocol is tried.
+
+Example:
+    ::
+
+        from contextlib import asynccontextmanager
+        from actorflow.testing.storage_conformance import StorageConformance
+
+        class TestMyStorage(StorageConformance):
+            @asynccontextmanager
+            async def open_storage(self):
+                async with MyStorage.open("...") as storage:
+                    yield storage
+
+The clauses are async methods named ``test_...``, to be run by pytest with pytest-trio and ``trio_mode = true`` (or
+``pytestmark = pytest.mark.trio``). They use plain assertions, real concurrency and no sleeping; a clause that needs
+several storages opens one after the other. Run them under ``autojump_clock`` too: a storage whose worker threads let
+deadlines fire breaks its users' tests (see `actorflow.checkpoint.threads.run_in_thread`).
+
+What the suite cannot try from inside one process is for the backend's own tests: kill -9 in the middle of a write, a
+full disk, a lost connection, a set-up raced by several processes.
+"""
+
+from __future__ import annotations
+
+from actorflow.testing.storage_cancelling import CancellingClauses
+from actorflow.testing.storage_clauses import StorageClauses
+from actorflow.testing.storage_histories import RandomHistory, make_commit
+from actorflow.testing.storage_reading import ReadingClauses
+from actorflow.testing.storage_saving import SavingClauses
+
+__all__ = ["RandomHistory", "StorageConformance", "make_commit"]
+
+
+class StorageConformance(SavingClauses, ReadingClauses, CancellingClauses, StorageClauses):
+    """Every clause of `CheckpointStorage`; a subclass says in `open_storage` how a fresh storage is opened."""

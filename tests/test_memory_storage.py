@@ -1,0 +1,35 @@
+"""What the in-memory storage does beyond the clauses every storage keeps (see test_storage_conformance)."""
+
+from __future__ import annotations
+
+from actorflow.checkpoint.memory import InMemoryCheckpointStorage
+from actorflow.testing.storage_conformance import make_commit
+
+
+async def test_nothing_a_caller_holds_reaches_the_records():
+    """F33: the contents of one load, and the mapping a commit was made from, are nobody else's."""
+    storage = InMemoryCheckpointStorage()
+    sections = {"state/list": b"[1]"}
+    await storage.save(make_commit("a", changed=sections))
+    sections["state/list"] = b"[2]"
+    first, second = await storage.load("a"), await storage.load("a")
+    assert first.contents is not second.contents
+    assert first.contents == second.contents == {"state/list": b"[1]"}
+
+
+async def test_two_storages_share_nothing():
+    one, other = InMemoryCheckpointStorage(), InMemoryCheckpointStorage()
+    await one.save(make_commit("a"))
+    assert await other.list() == []
+
+
+async def test_a_deleted_checkpoint_leaves_nothing_behind():
+    """R20: a storage that is pruned as it grows stays as small as what it keeps."""
+    storage = InMemoryCheckpointStorage()
+    for number in range(50):
+        await storage.save(make_commit("root", workflow_id=f"workflow-{number}"))
+        await storage.save(make_commit("leaf", "root", workflow_id=f"workflow-{number}"))
+        await storage.delete("leaf")
+        await storage.delete("root")
+    assert (storage._records, storage._workflows, storage._children) == ({}, {}, {})
+    assert repr(storage) == "<InMemoryCheckpointStorage with 0 checkpoints>"

@@ -1,0 +1,79 @@
+"""The storages of this package keep every clause of the protocol, with the ordinary clock and a virtual one.
+
+And the suite is worth something: each deliberately broken storage of `broken_stores` fails the clause it breaks.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from actorflow.checkpoint.memory import InMemoryCheckpointStorage
+from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.errors import CheckpointError
+from actorflow.testing.storage_conformance import StorageConformance
+
+
+def _broken_stores():
+    path = Path(__file__).with_name("broken_stores.py")
+    spec = importlib.util.spec_from_file_location("broken_stores", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.BROKEN
+
+
+class TestInMemoryStorage(StorageConformance):
+    @asynccontextmanager
+    async def open_storage(self):
+        yield InMemoryCheckpointStorage()
+
+
+@pytest.mark.usefixtures("autojump_clock")
+class TestInMemoryStorageUnderVirtualTime(TestInMemoryStorage):
+    pass
+
+
+class TestSqliteStorage(StorageConformance):
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path):
+        self.paths = (tmp_path / f"{number}.db" for number in itertools.count())
+
+    @asynccontextmanager
+    async def open_storage(self):
+        with SqliteCheckpointStorage(next(self.paths), synchronous="normal") as storage:
+            yield storage
+
+
+@pytest.mark.usefixtures("autojump_clock")
+class TestSqliteStorageUnderVirtualTime(TestSqliteStorage):
+    pass
+
+
+@pytest.mark.parametrize(("store", "clause"), _broken_stores(), ids=lambda value: getattr(value, "__name__", value))
+async def test_a_broken_store_fails_its_clause(store, clause):
+    class OfThisStore(StorageConformance):
+        @asynccontextmanager
+        async def open_storage(self):
+            yield store()
+
+    with pytest.raises((AssertionError, CheckpointError, ExceptionGroup)) as caught:
+        await getattr(OfThisStore(), clause)()
+    assert all(isinstance(error, (AssertionError, CheckpointError)) for error in _leaves(caught.value))
+
+
+def _leaves(error):
+    if not isinstance(error, ExceptionGroup):
+        return [error]
+    return [leaf for member in error.exceptions for leaf in _leaves(member)]
+
+
+def test_every_storage_is_a_checkpoint_storage(tmp_path):
+    assert isinstance(InMemoryCheckpointStorage(), CheckpointStorage)
+    assert isinstance(SqliteCheckpointStorage(tmp_path / "x"), CheckpointStorage)
