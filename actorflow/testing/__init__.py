@@ -2,6 +2,7 @@
 
 from actorflow.testing.census import Census, LimiterToken, census, empty_house
 from actorflow.testing.schedules import run_seeded, scheduling_seeds
+from actorflow.testing.storage_conformance import StorageConformance
 from actorflow.testing.sweep import Leak, LeakError, SweepReport, cancel_everywhere
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "Leak",
     "LeakError",
     "LimiterToken",
+    "StorageConformance",
     "SweepReport",
     "cancel_everywhere",
     "census",
