@@ -4,16 +4,19 @@ A run emits `StartedEvent`, `StatusEvent`, then for each superstep `SuperstepSta
 `CheckpointSavedEvent` (with a storage) and `SuperstepCompletedEvent`, and at last a `StatusEvent`. A failed run emits
 one `ExecutorFailedEvent` for each executor that failed, then `FailedEvent`, then `StatusEvent`.
 
-`to_json` and `from_json` carry every event over a wire.
+`to_json` and `from_json` carry every event over a wire; the module `json_standins` tells how values are written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar, final
 
 import attrs
 
+from actorflow.events_json import EventForm
+from actorflow.json_standins import Opaque, OpaqueError
 
 __all__ = [
     "CheckpointFailedEvent",
@@ -25,12 +28,15 @@ __all__ = [
     "FailedEvent",
     "IntermediateEvent",
     "MessageDroppedEvent",
+    "Opaque",
+    "OpaqueError",
     "OutputEvent",
     "RequestInfoEvent",
     "StartedEvent",
     "StatusEvent",
     "SuperstepCompletedEvent",
     "SuperstepStartedEvent",
+    "UnknownEvent",
     "WarningEvent",
     "WorkflowEvent",
     "WorkflowRunState",
@@ -331,3 +337,53 @@ class FailedEvent(WorkflowEvent):
     type: ClassVar[str] = "failed"
 
     error: BaseException
+
+
+@final
+@attrs.frozen(kw_only=True)
+class UnknownEvent(WorkflowEvent):
+    """Stands in for a user's event whose class the reader of a text was not given; `to_json` writes the text again.
+
+    Attributes:
+        kind: Its ``type``.
+        type_name: Its class, where the text names one.
+        fields: Its own fields.
+    """
+
+    type: ClassVar[str] = "unknown"
+
+    kind: str
+    type_name: str | None = None
+    fields: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+
+
+_FORM = EventForm(WorkflowEvent, RUNTIME_KINDS, UnknownEvent, (WorkflowRunState,))
+
+
+def to_json(event: WorkflowEvent) -> str:
+    """Write an event as a JSON object: ``type``, the common fields, the kind's own. It works for every value.
+
+    Plain JSON values are written as they are, all others in a tagged form that a person can read.
+
+    Args:
+        event: Any event.
+    """
+    return _FORM.write(event)
+
+
+def from_json(text: str | bytes, types: Iterable[Any] = ()) -> WorkflowEvent:
+    """Read an event.
+
+    Builtin values, builtin exceptions and those of `actorflow.errors` come back exactly. So do instances and types of the
+    classes given; without its class an instance comes back as an `Opaque`, an exception as an `OpaqueError`, an event as
+    an `UnknownEvent`. What could only be written by its repr is an `Opaque` too. No constructor runs, nothing is imported.
+
+    Args:
+        text: What `to_json` wrote.
+        types: Classes that values may have, and users' own kinds of event.
+
+    Raises:
+        ValueError: The text is not the JSON of an event, or two of the types have one name.
+    """
+    event: WorkflowEvent = _FORM.read(text, types)
+    return event
