@@ -608,7 +608,7 @@ def deep(levels: int) -> Any:
         *(typing.TypeVar("T"), typing.ForwardRef("X"), Opaque("x", {}, "repr"), OpaqueError("x", "y"), NotImplemented),
         *(types_ for types_ in (Notes, Broken, enum.Enum, typing.Generic)),
     ],
-    ids=lambda value: object.__repr__(value)[:40],
+    ids=lambda value: type(value).__name__,
 )
 def test_to_json_works_for_any_value(value: Any) -> None:
     text = to_json(MessageDroppedEvent(reason="type", message=value))
