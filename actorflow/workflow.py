@@ -96,8 +96,12 @@ class Workflow:
             message, responses, checkpoint_id, checkpoint_storage, durability, config, wait=wait
         )
         run = Run.logged(uuid.uuid4().hex)
-        async with self._owned(run, arguments, wait_for_responses=False) as runner:
+        token = await self._acquire(run, arguments)
+        try:
+            runner = await self._runner(run, arguments, wait_for_responses=False)
             await runner.drive()
+        finally:
+            self._house.ownership.release(token)
         if run.failure is not None:
             raise run.failure
         return run.ended_result()
@@ -141,23 +145,26 @@ class Workflow:
         )
         run = Run.streamed(uuid.uuid4().hex, buffer)
         left: BaseException | None = None
-        async with self._owned(run, arguments, wait_for_responses=wait_for_responses) as runner:
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._drive, runner, run, name=f"run:{run.id}")
-                    try:
-                        yield run
-                    except (Exception, KeyboardInterrupt, SystemExit) as error:
-                        # A nursery would wrap it in a group; it is raised as itself below.
-                        left = error
-                    finally:
-                        # Before the consumer's end closes: a runner parked in a send must meet Cancelled, not a broken
-                        # channel.
-                        nursery.cancel_scope.cancel(reason=f"the block of run {run.id} was left")
-            finally:
-                run.leave()
-        if left is not None:
-            raise left
+        try:
+            async with self._owned(run, arguments, wait_for_responses=wait_for_responses) as runner:
+                try:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._drive, runner, run, name=f"run:{run.id}")
+                        try:
+                            yield run
+                        except BaseException as error:
+                            if _is_cancellation(error):
+                                raise
+                            left = error  # a nursery would wrap it in a group; it is raised as itself below
+                        finally:
+                            # Before the consumer's end closes: a runner parked in a send must meet Cancelled, not a
+                            # broken channel.
+                            nursery.cancel_scope.cancel(reason=f"the block of run {run.id} was left")
+                finally:
+                    run.leave()
+        finally:
+            if left is not None:  # also when the run's task was cancelled from outside: Cancelled must not replace it
+                raise left
         if run.failure is not None:
             raise run.failure
 
@@ -203,10 +210,12 @@ class Workflow:
         token = RunToken("reset")
         house.ownership.acquire_nowait(token)
         try:
+            await house.states.remember_initial()
             leftovers = discarded(house.definition, house.standing.snapshot)
-            house.standing = Standing(leftovers=leftovers)
+            house.standing = Standing(leftovers=[*house.standing.leftovers, *leftovers])
             house.status = WorkflowRunState.IDLE
-            problems = await house.states.roll_back(house.standing.snapshot, house.states.stateful)
+            house.states.mark_stale(house.states.stateful)
+            problems = await house.states.roll_back(house.standing.snapshot)
         finally:
             house.ownership.release(token)
         if problems:
@@ -262,7 +271,9 @@ class Workflow:
         """Open requests by id, in the order they were made."""
         snapshot = self._house.standing.snapshot
         run_id = snapshot.mark.origin if snapshot.mark else ""
-        events = (request_event(each, run_id=run_id, superstep=snapshot.superstep) for each in snapshot.requests.values())
+        events = (
+            request_event(each, run_id=run_id, superstep=snapshot.superstep) for each in snapshot.requests.values()
+        )
         return MappingProxyType({event.request_id: event for event in events})
 
     @property
@@ -272,7 +283,7 @@ class Workflow:
 
     # How a run begins.
 
-    def _arguments(
+    def _arguments(  # noqa: PLR0917 - private; its three callers pass on what they were given, in their own order
         self,
         message: Any,
         responses: Mapping[str, Any] | None,
@@ -302,17 +313,30 @@ class Workflow:
 
     @asynccontextmanager
     async def _owned(self, run: Run, arguments: RunArguments, *, wait_for_responses: bool) -> AsyncIterator[Runner]:
-        ownership = self._house.ownership
+        began = False
+        try:
+            token = await self._acquire(run, arguments)
+            try:
+                runner = await self._runner(run, arguments, wait_for_responses=wait_for_responses)
+                began = True
+                yield runner
+            finally:
+                self._house.ownership.release(token)
+        finally:
+            if not began:
+                run.never_began()
+
+    async def _acquire(self, run: Run, arguments: RunArguments) -> RunToken:
         token = RunToken(run.id)
         if arguments.wait:
-            await ownership.acquire(token)
+            await self._house.ownership.acquire(token)
         else:
-            ownership.acquire_nowait(token)
-        try:
-            opening = await self._open(run, arguments)
-            yield Runner(self._house, run, arguments, opening, wait_for_responses=wait_for_responses)
-        finally:
-            ownership.release(token)
+            self._house.ownership.acquire_nowait(token)
+        return token
+
+    async def _runner(self, run: Run, arguments: RunArguments, *, wait_for_responses: bool) -> Runner:
+        opening = await self._open(run, arguments)
+        return Runner(self._house, run, arguments, opening, wait_for_responses=wait_for_responses)
 
     async def _drive(self, runner: Runner, run: Run) -> None:
         """Drive a streamed run, and give the workflow back as soon as it has ended, though the block may go on."""
@@ -346,3 +370,10 @@ class Workflow:
             restored=arguments.checkpoint_id is not None,
             idle=not answers and arguments.checkpoint_id is None,
         )
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Whether an exception is, or holds, one that only the scope or generator it belongs to may catch."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_is_cancellation, error.exceptions))
+    return isinstance(error, (trio.Cancelled, GeneratorExit))

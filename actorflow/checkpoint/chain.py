@@ -75,7 +75,8 @@ def merge(deltas: Iterable[Delta]) -> dict[str, bytes]:
     """Apply a chain of deltas: of each, first what it clears, then what it removes, then what it changes.
 
     It works from the newest to the oldest and keeps the first value it meets for a key, so that the cost is the number
-    of changes in the chain, however often the chain clears a prefix or rewrites a section.
+    of changes in the chain, however often the chain clears a prefix or rewrites a section. The sections come in the
+    order in which they came to be, as if the chain had been replayed.
 
     Args:
         deltas: Oldest first, the first of them full.
@@ -87,14 +88,16 @@ def merge(deltas: Iterable[Delta]) -> dict[str, bytes]:
     if not chain or not chain[0].full:
         raise CheckpointError("a chain of deltas begins with a full one; the rows of this checkpoint are incomplete")
     contents: dict[str, bytes] = {}
+    born: dict[str, tuple[int, int]] = {}
     gone: set[str] = set()
     cleared: tuple[str, ...] = ()
-    for delta in reversed(chain):
-        for key, value in delta.changed.items():
-            if key not in contents and key not in gone and not key.startswith(cleared):
-                contents[key] = value
+    for age, delta in enumerate(reversed(chain)):
+        for place, (key, value) in enumerate(delta.changed.items()):
+            if key not in gone and not key.startswith(cleared):
+                contents.setdefault(key, value)
+                born[key] = (-age, place)
         if delta.full:
             break
         gone.update(delta.removed)
         cleared += tuple(prefix for prefix in delta.cleared if not prefix.startswith(cleared))
-    return contents
+    return {key: contents[key] for key in sorted(contents, key=born.__getitem__)}

@@ -125,10 +125,12 @@ class Ledger:
         self.forget()
 
     def _put(self, key: str, data: bytes | None) -> None:
-        old = self.stored.pop(key, None)
+        old = self.stored.get(key)
         if old is not None:
             self._size -= len(key) + len(old)
-        if data is not None:
+        if data is None:
+            self.stored.pop(key, None)
+        else:
             self.stored[key] = data
             self._size += len(key) + len(data)
         if key.startswith(_OUTPUTS_PREFIX):

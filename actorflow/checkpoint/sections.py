@@ -20,7 +20,7 @@ from actorflow.core.snapshot import (
     Section,
     Snapshot,
 )
-from actorflow.errors import CodecError
+from actorflow.errors import CodecError, StateTypeError
 
 __all__ = ["SectionCodec", "section_key"]
 
@@ -105,12 +105,10 @@ class SectionCodec:
     # Values are encoded one by one, inside, so that an error's path names the message and not a place in a list.
 
     def _lower_request(self, request: PendingRequest) -> list[Any]:
-        type_name = self._registry.annotation_name(request.response_type)
-        if self._registry.annotation_of(type_name) is None:
-            raise CodecError(
-                f"request {request.id!r}",
-                f"its response type {type_name} is not the annotation of a response handler; use the handler's own",
-            )
+        try:
+            type_name = self._registry.annotation_name(request.response_type)
+        except StateTypeError as error:
+            raise CodecError(f"request {request.id!r} of {request.executor_id!r}", str(error)) from error
         data = self._codec.encode(request.data, f"request {request.id!r} of {request.executor_id!r}")
         return [request.id, request.executor_id, data, type_name]
 

@@ -7,21 +7,22 @@ no exception of a handler ever travels through a nursery.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import attrs
 import trio
 
-from actorflow.core.effects import REMOVED, Delivery, Effects
+from actorflow.core.effects import REMOVED, Delivery, Output, Sent
 from actorflow.core.values import private_copy, same_value
 from actorflow.errors import MessageTypeError
 from actorflow.events import ExecutorCompletedEvent, ExecutorInvokedEvent, WorkflowEvent
 from actorflow.executors.context import ContextPort, WorkflowContext
 from actorflow.executors.executor import Executor
-from actorflow.executors.handlers import HandlerSpec
+from actorflow.executors.handlers import HandlerSpec, HandlerTable
 from actorflow.runtime.executor_states import ExecutorStates
+from actorflow.runtime.handover import Handover
 from actorflow.runtime.standing import Finished
 
 __all__ = ["Actor", "ActorPort", "Slot"]
@@ -30,6 +31,7 @@ STOP_GRACE = 5.0
 """Seconds that ``on_stop`` gets when the run failed or was cancelled."""
 
 _YIELD_EVERY = 64
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @attrs.define(eq=False)
@@ -90,34 +92,37 @@ class Actor:
     port: ActorPort
     states: ExecutorStates
     stop_error: Exception | None = None
-    _inbox: trio.MemorySendChannel[list[Slot]] | None = None
-    _overlay: Mapping[str, Any] = attrs.Factory(dict)
+    _inbox: Handover[list[Slot] | None] = attrs.Factory(Handover)
+    _overlay: Mapping[str, Any] = _NOTHING
+    _failed: bool = False
+    _table: HandlerTable = attrs.field(init=False)
     _stateful: bool = attrs.field(init=False)
+    _strict: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._table = self.executor.handler_table
         self._stateful = self.executor.id in self.states.stateful
+        self._strict = self.port.strict
 
     def wake(self, slots: list[Slot]) -> None:
         """Deliver a superstep's messages to the parked task."""
-        assert self._inbox is not None
-        self._inbox.send_nowait(slots)
+        self._inbox.give(slots)
 
     def stop(self) -> None:
         """Let the parked task end."""
-        if self._inbox is not None:
-            self._inbox.close()
+        self._inbox.give(None)
 
-    async def main(self, slots: list[Slot]) -> None:
-        """The actor's task: `slots` now, then whatever comes into the inbox."""
-        if not await self._start(slots[0]):
+    async def main(self, batch: list[Slot] | None) -> None:
+        """The actor's task: `batch` now, then whatever comes into the inbox, until that is None."""
+        assert batch is not None
+        if not await self._start(batch[0]):
             return
         stopped = False
         try:
-            self._inbox, receiver = trio.open_memory_channel[list[Slot]](math.inf)
-            with self._inbox, receiver:
-                await self._work(slots)
-                async for later in receiver:
-                    await self._work(later)
+            while batch is not None:
+                await self._work(batch)
+                del batch  # a parked actor keeps no messages alive
+                batch = await self._inbox.take()
             stopped = True  # before: a cancelled on_stop is not begun again
             await self._stop()
         finally:
@@ -149,12 +154,13 @@ class Actor:
             self.stop_error = error
 
     async def _work(self, slots: list[Slot]) -> None:
-        self._overlay = {}
+        self._overlay = _NOTHING
+        self._failed = False
         if self.executor.concurrency == 1:
             await self._drain(iter(slots))
         else:
             await self._work_in_parallel(slots)
-        if all(slot.error is None for slot in slots):
+        if not self._failed:
             self.port.actor_done()
 
     async def _work_in_parallel(self, slots: list[Slot]) -> None:
@@ -170,6 +176,7 @@ class Actor:
                 continue
             await self._handle(slot)
             if slot.error is not None:
+                self._failed = True
                 self.port.actor_failed()  # at once: others of a pool may be at work for long
                 return
             if count % _YIELD_EVERY == 0:
@@ -179,20 +186,21 @@ class Actor:
         """Run the handler; its outcome goes into the slot. Only Cancelled gets out."""
         port, executor, delivery = self.port, self.executor, slot.delivery
         try:
-            spec, arguments = _handler_of(executor, delivery)
+            spec, arguments = _handler_of(self._table, executor.id, delivery)
             overlay = self._overlay if executor.concurrency == 1 else None
             ctx: WorkflowContext[Any, Any] = WorkflowContext(
                 port, executor, spec=spec, delivery=delivery, index=slot.index, overlay=overlay
             )
-            if port.listening:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            listening = port.listening
+            if listening:
                 await port.emit(ExecutorInvokedEvent, executor_id=executor.id, data=delivery.value)
-            else:
-                await trio.lowlevel.checkpoint_if_cancelled()
             await self._call(spec, arguments, ctx)
             effects, self._overlay = ctx.finish()
             state_after = await self.states.capture(executor) if self._stateful else REMOVED
-            if port.listening:
-                await port.emit(ExecutorCompletedEvent, executor_id=executor.id, **_summary(effects))
+            if listening:
+                sent, outputs = _values(effects.sent), _values(effects.outputs)
+                await port.emit(ExecutorCompletedEvent, executor_id=executor.id, sent=sent, outputs=outputs)
             slot.finished = Finished(effects, self._overlay, state_after)
         except trio.Cancelled:
             raise
@@ -204,30 +212,26 @@ class Actor:
             slot.error = error
 
     async def _call(self, spec: HandlerSpec, arguments: tuple[Any, ...], ctx: WorkflowContext[Any, Any]) -> None:
-        before = private_copy(arguments) if self.port.strict else arguments
+        before = private_copy(arguments) if self._strict else arguments
         returned: Any = await spec.call(self.executor, *arguments, ctx)
         if returned is not None:
             raise MessageTypeError(
                 f"{spec.label} returned {type(returned).__name__}: a handler returns None; send with ctx.send_message, "
                 f"or yield with ctx.yield_output"
             )
-        if self.port.strict and not same_value(before, arguments):
+        if self._strict and not same_value(before, arguments):
             raise MessageTypeError(
                 f"{spec.label} changed its message in place: messages are values, shared by every executor that gets "
                 f"them; change a copy"
             )
 
 
-def _handler_of(executor: Executor, delivery: Delivery) -> tuple[HandlerSpec, tuple[Any, ...]]:
-    table = executor.handler_table
+def _handler_of(table: HandlerTable, executor_id: str, delivery: Delivery) -> tuple[HandlerSpec, tuple[Any, ...]]:
     if delivery.request is None:
-        return table.find(executor.id, delivery.value), (delivery.value,)
+        return table.find(executor_id, delivery.value), (delivery.value,)
     request = delivery.request.data
-    return table.find_response(executor.id, request, delivery.value), (request, delivery.value)
+    return table.find_response(executor_id, request, delivery.value), (request, delivery.value)
 
 
-def _summary(effects: Effects) -> dict[str, tuple[Any, ...]]:
-    return {
-        "sent": tuple(sent.value for sent in effects.sent),
-        "outputs": tuple(output.value for output in effects.outputs),
-    }
+def _values(effects: Sequence[Sent | Output]) -> tuple[Any, ...]:
+    return tuple([effect.value for effect in effects]) if effects else ()

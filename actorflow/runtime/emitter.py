@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -10,7 +11,7 @@ import trio
 
 from actorflow.core.effects import PendingRequest
 from actorflow.events import RequestInfoEvent, WorkflowEvent
-from actorflow.runtime.stream import EventSink
+from actorflow.runtime.stream import EventSink, Note, made
 
 __all__ = ["Emitter"]
 
@@ -31,28 +32,29 @@ class Emitter:
     _sequence: int = 0
     # Time of day, moved on by trio's clock: under a MockClock the clock's jumps show, and a set clock never does.
     _epoch: float = attrs.field(factory=lambda: time.time() - trio.current_time())
+    _clock: Callable[[], float] = attrs.field(factory=lambda: trio.lowlevel.current_clock().current_time)
 
-    def make(self, kind: type[WorkflowEvent], **fields: Any) -> WorkflowEvent:
-        """An event with its common fields."""
+    def _note(self, kind: type[WorkflowEvent], fields: dict[str, Any]) -> Note:
         self._sequence += 1
-        return kind(
-            run_id=self.run_id,
-            sequence=self._sequence,
-            time=self._epoch + trio.current_time(),
-            superstep=self.superstep,
-            **fields,
-        )
+        return kind, self.run_id, self._sequence, self._epoch + self._clock(), self.superstep, fields
 
     async def emit(self, kind: type[WorkflowEvent], **fields: Any) -> None:
-        """Make an event and hand it over, waiting for room; made only if somebody listens."""
+        """Hand over an event of the engine's, if anybody listens. No checkpoint where there is room for it."""
         if self.sink.listening:
-            await self.sink.put(self.make(kind, **fields))
+            note = self._note(kind, fields)
+            if not self.sink.put_nowait(note):
+                await self.sink.put(made(note))
+
+    async def emit_output(self, kind: type[WorkflowEvent], **fields: Any) -> None:
+        """Hand over an event of a handler's doing. A checkpoint, so that a loop of outputs can be cancelled."""
+        if self.sink.listening:
+            await self.sink.put(made(self._note(kind, fields)))
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
 
     def emit_nowait(self, kind: type[WorkflowEvent], **fields: Any) -> bool:
-        """Make an event and hand it over if there is room."""
-        return not self.sink.listening or self.sink.put_nowait(self.make(kind, **fields))
+        """Hand over an event of the engine's if there is room."""
+        return not self.sink.listening or self.sink.put_nowait(self._note(kind, fields))
 
     async def emit_user_event(self, event: WorkflowEvent) -> None:
         """Fill in the common fields of a user's event and hand it over."""
@@ -62,7 +64,7 @@ class Emitter:
                 event,
                 run_id=self.run_id,
                 sequence=self._sequence,
-                time=self._epoch + trio.current_time(),
+                time=self._epoch + self._clock(),
                 superstep=self.superstep,
             )
             await self.sink.put(stamped)
@@ -76,7 +78,7 @@ class Emitter:
             request,
             run_id=self.run_id,
             sequence=self._sequence,
-            time=self._epoch + trio.current_time(),
+            time=self._epoch + self._clock(),
             superstep=self.superstep,
         )
 

@@ -63,25 +63,39 @@ class ExecutorStates:
             CheckpointError: An executor's hook refused. Those before it got their present state back.
         """
         before: list[tuple[Executor, Any]] = []
-        for id_ in ids:
-            executor = self.stateful[id_]
-            before.append((executor, await self.capture(executor)))
-            try:
-                await self._give(executor, snapshot.get((EXECUTORS, id_)))
-            except Exception as error:
-                await self._undo(before, error)
-                raise CheckpointError(
-                    f"executor {id_!r} could not take back its state: {error!r}; nothing was restored"
-                ) from error
-            self.stale.discard(id_)
+        given = False
+        try:
+            for id_ in ids:
+                await self._put_back_one(snapshot, self.stateful[id_], before)
+            given = True
+        finally:
+            if not given:  # a hook was cancelled, or refused: the next run puts all of them where the workflow stands
+                self.mark_stale(executor.id for executor, _ in before)
+        self.stale.difference_update(executor.id for executor, _ in before)
 
-    async def roll_back(self, snapshot: Snapshot, ids: Iterable[str]) -> list[BaseException]:
-        """Give executors the state of a snapshot, each for itself; remember those that refused as stale.
+    async def _put_back_one(self, snapshot: Snapshot, executor: Executor, before: list[tuple[Executor, Any]]) -> None:
+        before.append((executor, await self.capture(executor)))
+        refusal: Exception | None = None
+        try:
+            await self._give(executor, snapshot.get((EXECUTORS, executor.id)))
+        except Exception as error:  # noqa: BLE001 - a user's hook; raised below, once what it interrupted is undone
+            refusal = error
+        if refusal is not None:
+            await self._undo(before, refusal)
+            raise CheckpointError(
+                f"executor {executor.id!r} could not take back its state: {refusal!r}; nothing was restored"
+            ) from refusal
+
+    def mark_stale(self, ids: Iterable[str]) -> None:
+        """Note executors whose present state is not the committed one; those without a state of their own are passed over."""
+        self.stale.update(id_ for id_ in ids if id_ in self.stateful)
+
+    async def roll_back(self, snapshot: Snapshot) -> list[BaseException]:
+        """Give stale executors the state of a snapshot, each for itself; those that refuse stay stale.
 
         Returns:
             What went wrong.
         """
-        self.stale.update(ids)
         problems: list[BaseException] = []
         for id_ in sorted(self.stale):
             try:

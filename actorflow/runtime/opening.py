@@ -9,8 +9,8 @@ import attrs
 
 from actorflow.checkpoint.coerce import coerce
 from actorflow.checkpoint.ledger import Ledger
-from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointKind
-from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.checkpoint.records import FORMAT_VERSION, Checkpoint, CheckpointID, CheckpointKind
+from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.core.effects import REMOVED, Delivery, PendingRequest
 from actorflow.core.snapshot import INFLIGHT, OUTPUTS, REQUESTS, RUN, Changes, RunMark, Snapshot
 from actorflow.core.types import compile_type, describe
@@ -100,7 +100,7 @@ class RunArguments:
                 f"checkpoint_id={self.checkpoint_id!r} needs a storage to load from; give checkpoint_storage here or "
                 f"to the builder"
             )
-        if self.storage is not None and not isinstance(self.storage, CheckpointStorage):
+        if self.storage is not None and not is_storage(self.storage):
             raise ValueError(f"checkpoint_storage is a CheckpointStorage, not {type(self.storage).__name__}")
         if given:
             start = definition.graph.nodes[definition.graph.start_id]
@@ -223,14 +223,18 @@ async def load_standing(
             )
         return standing
     checkpoint = await _read(arguments, workflow_id)
-    if arguments.checkpoint_id is LATEST and standing.head is not None and standing.head.id == checkpoint.id:
-        if standing.ledger is not None and not standing.ledger.is_behind:
-            return standing
+    if arguments.checkpoint_id is LATEST and standing.head_id == checkpoint.id and standing.is_stored:
+        return standing
     if checkpoint.graph_signature != definition.signature:
         raise GraphMismatchError(
             f"checkpoint {checkpoint.id!r} of workflow {checkpoint.workflow_name!r} was made by a graph with signature "
             f"{checkpoint.graph_signature}, this one has {definition.signature}: executors, edges or conditions differ; "
             f"resume it with the graph that made it"
+        )
+    if checkpoint.format_version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.id!r} was written in format {checkpoint.format_version}, this version of actorflow "
+            f"reads up to {FORMAT_VERSION}; resume it with the version that wrote it, or a newer one"
         )
     snapshot = definition.codec.decode(checkpoint.contents, checkpoint.superstep)
     is_branch = checkpoint.workflow_id != workflow_id
@@ -245,13 +249,13 @@ async def load_standing(
 async def _read(arguments: RunArguments, workflow_id: str) -> Checkpoint:
     assert arguments.storage is not None
     try:
-        if not isinstance(arguments.checkpoint_id, str):
-            latest = await arguments.storage.latest(workflow_id=workflow_id)
-            if latest is None:
-                raise CheckpointNotFoundError(f"workflow {workflow_id!r} has no checkpoint in {arguments.storage!r}")
-            return latest
-        return await arguments.storage.load(arguments.checkpoint_id)
+        if isinstance(arguments.checkpoint_id, str):
+            return await arguments.storage.load(arguments.checkpoint_id)
+        latest = await arguments.storage.latest(workflow_id=workflow_id)
     except CheckpointError:
         raise
     except Exception as error:
         raise CheckpointError(f"the checkpoint of workflow {workflow_id!r} could not be read: {error}") from error
+    if latest is None:
+        raise CheckpointNotFoundError(f"workflow {workflow_id!r} has no checkpoint in {arguments.storage!r}")
+    return latest

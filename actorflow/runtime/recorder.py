@@ -27,7 +27,7 @@ import trio
 from actorflow.checkpoint.ledger import Ledger, Staged
 from actorflow.checkpoint.records import CheckpointID, CheckpointInfo, CheckpointKind, Commit
 from actorflow.checkpoint.storage import CheckpointStorage
-from actorflow.core.snapshot import Changes, Snapshot
+from actorflow.core.snapshot import Changes
 from actorflow.errors import CheckpointError
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.standing import Standing
@@ -66,7 +66,7 @@ class _Saving:
     commit: Commit
     done: trio.Event = attrs.Factory(trio.Event)
     info: CheckpointInfo | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -96,6 +96,7 @@ class Recorder:
     _written: int = 0
     _undo: Changes = attrs.Factory(dict)
     _undo_superstep: int = 0
+    _undo_mark: object = None
     _saving: _Saving | None = None
     _last: tuple[CheckpointKind, int] | None = None
 
@@ -122,13 +123,14 @@ class Recorder:
             return
         await self._finish_saving()
         ledger = self._ledger()
-        mark = ledger.mark()
+        at_once = opens or self.durability is Durability.SUPERSTEP
+        mark = ledger.mark() if at_once or not self._undo else None
         ledger.record(snapshot, changes)
         self._last = (kind, superstep)
-        if self.durability is Durability.SUPERSTEP or opens:
+        if at_once:
             await self._commit_now(ledger, mark, changes, superstep)
             return
-        self._apply_unsaved(snapshot, changes, superstep)
+        self._apply_unsaved(mark, changes, superstep)
         if self.durability is Durability.ASYNC:
             self._saving = self._stage()
             self.start_soon(self._save_in_background, self._saving, name=f"save superstep {superstep}")
@@ -148,26 +150,27 @@ class Recorder:
 
     @property
     def unsaved(self) -> bool:
-        """Whether something is committed in memory that the storage does not have."""
-        return self._saving is not None or bool(self._undo)
+        """Whether something is committed in memory that the storage should have and has not."""
+        return (self._saving is not None or bool(self._undo)) and not self._goes_on
 
     def abandon_unsaved(self) -> None:
         """Go back to what is stored."""
         self._saving = None
         if self._undo:
             self.standing.snapshot.apply(self._undo, self._undo_superstep)
+            self._ledger().back_to(self._undo_mark)
             self._undo = {}
-        if self.standing.ledger is not None:
-            self.standing.ledger.forget()
 
     def _ledger(self) -> Ledger:
         assert self.standing.ledger is not None
         return self.standing.ledger
 
-    def _apply_unsaved(self, snapshot: Snapshot, changes: Changes, superstep: int) -> None:
+    def _apply_unsaved(self, mark: object, changes: Changes, superstep: int) -> None:
+        snapshot = self.standing.snapshot
         if not self._undo:
-            self._undo_superstep = snapshot.superstep
-        self._undo = {**snapshot.inverse(changes), **self._undo}
+            self._undo_superstep, self._undo_mark = snapshot.superstep, mark
+        for section, value in snapshot.inverse(changes).items():
+            self._undo.setdefault(section, value)
         snapshot.apply(changes, superstep)
 
     async def _commit_now(self, ledger: Ledger, mark: object, changes: Changes, superstep: int) -> None:
@@ -177,14 +180,16 @@ class Recorder:
         finally:
             if saving.info is not None:
                 self.standing.snapshot.apply(changes, superstep)
-            elif self._goes_on(saving):
-                self._apply_unsaved(self.standing.snapshot, changes, superstep)
+            elif saving.error is not None and self._goes_on:
+                self._apply_unsaved(mark, changes, superstep)
             else:
                 ledger.back_to(mark)
         await self._settle(saving)
 
-    def _goes_on(self, saving: _Saving) -> bool:
-        return saving.error is not None and self.definition.checkpoint_failures == "warn"
+    @property
+    def _goes_on(self) -> bool:
+        """Whether a checkpoint that could not be written is left to the next one, which holds its changes too."""
+        return self.definition.checkpoint_failures == "warn"
 
     def _stage(self) -> _Saving:
         assert self._last is not None
@@ -228,10 +233,14 @@ class Recorder:
     async def _save_in_background(self, saving: _Saving) -> None:
         try:
             await self._save(saving)
+        except trio.Cancelled:  # the superstep was committed, so it is stored
+            with trio.move_on_after(GRACE, shield=True):
+                await self._save(saving)
+            raise
+        except BaseException as error:
+            saving.error = error
+            raise
         finally:
-            if saving.info is None and saving.error is None:  # cancelled; the superstep was committed, so it is stored
-                with trio.move_on_after(GRACE, shield=True):
-                    await self._save(saving)
             saving.done.set()
 
     async def _finish_saving(self) -> None:
@@ -256,6 +265,6 @@ class Recorder:
         error = CheckpointError(f"{what} of workflow {self.workflow_id!r} could not be saved: {cause}")
         error.__cause__ = cause
         await self.port.save_failed(error)
-        if not self._goes_on(saving):
+        if not self._goes_on:
             self.abandon_unsaved()
             raise error

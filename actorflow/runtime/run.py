@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Protocol
 
 import attrs
@@ -25,7 +26,6 @@ class RunResult:
         intermediate_outputs: The same for intermediate outputs.
         requests: The requests that are open at its end.
         status: How it ended.
-        events: The events of a ``run()``; empty for a stream, which had them.
         supersteps: Number of supersteps committed since it began, counted like `outputs`.
         checkpoint_id: The checkpoint it ended on; None without a storage.
     """
@@ -34,9 +34,14 @@ class RunResult:
     intermediate_outputs: list[Any]
     requests: tuple[RequestInfoEvent, ...]
     status: WorkflowRunState
-    events: list[WorkflowEvent]
     supersteps: int
     checkpoint_id: CheckpointID | None
+    _log: EventLog | None = attrs.field(default=None, eq=False, repr=False)
+
+    @cached_property
+    def events(self) -> list[WorkflowEvent]:
+        """The events of a ``run()``; empty for a stream, which had them."""
+        return [] if self._log is None else self._log.events
 
 
 class RunControl(Protocol):
@@ -96,9 +101,10 @@ class Run:
         Raises:
             RuntimeError: The run was made without a channel.
         """
-        if not isinstance(self._sink, EventChannel):
+        channel = self._sink if isinstance(self._sink, EventChannel) else None
+        if channel is None:
             raise RuntimeError(f"run {self.id!r} has no event channel; give stream() or start() a buffer")
-        return self._sink.receiver
+        return channel.receiver
 
     def outputs(self) -> OutputChannel:
         """The output values alone, as they happen: a view of `events`; use one of the two.
@@ -199,6 +205,11 @@ class Run:
         self._failure = failure
         self._control = None
         self._done.set()
+
+    def never_began(self) -> None:
+        """Close both ends of a channel that nobody was given: the run was refused, or cancelled while it waited."""
+        self._sink.close()
+        self.leave()
 
     def leave(self) -> None:
         """Close the consumer's end; the run has ended or is cancelled."""

@@ -1,5 +1,6 @@
-"""The runner: supervisor of one run. It drives supersteps inside one nursery, decides what a failure does, and owns the
-checkpoint lineage while the run lasts.
+"""The runner: supervisor of one run.
+
+It drives supersteps inside one nursery, decides what a failure does, and owns the checkpoint lineage while the run lasts.
 
 Invariants:
 
@@ -22,7 +23,7 @@ from actorflow.checkpoint.records import CheckpointInfo, CheckpointKind
 from actorflow.core.effects import REMOVED, Output, OutputKind, PendingRequest
 from actorflow.core.merge import Reducer
 from actorflow.core.snapshot import STATE, Snapshot
-from actorflow.errors import CheckpointError, ConvergenceError, RequestNotFoundError
+from actorflow.errors import CheckpointError, ConvergenceError
 from actorflow.events import (
     CheckpointFailedEvent,
     CheckpointSavedEvent,
@@ -31,7 +32,6 @@ from actorflow.events import (
     IntermediateEvent,
     MessageDroppedEvent,
     OutputEvent,
-    RequestInfoEvent,
     StartedEvent,
     StatusEvent,
     SuperstepCompletedEvent,
@@ -43,10 +43,12 @@ from actorflow.events import (
 from actorflow.graph.routing import Dropped
 from actorflow.runtime.actor import Actor, Slot
 from actorflow.runtime.emitter import Emitter
+from actorflow.runtime.handover import Handover
 from actorflow.runtime.house import House
 from actorflow.runtime.opening import Opening, RunArguments, answer_changes, check_answer
 from actorflow.runtime.recorder import GRACE, Recorder
 from actorflow.runtime.run import Run, RunResult
+from actorflow.runtime.standing import Finished
 from actorflow.runtime.stream import EventLog
 from actorflow.runtime.superstep import superstep_result
 
@@ -76,16 +78,22 @@ class Runner:
         self._opening = opening
         self._wait_for_responses = wait_for_responses
         self._arguments = arguments
+        self._sink = run.sink
         self._emitter = Emitter(run.id, run.sink)
+        self.emit = self._emitter.emit  # hands an event of the engine to whoever listens
         self._nursery: trio.Nursery | None = None
         self._actors: dict[str, Actor] = {}
         self._slots: Sequence[Slot] = ()
         self._busy_actors = 0
-        self._barrier = trio.Event()
+        self._barrier: Handover[None] = Handover()
         self._answers: list[tuple[PendingRequest, Any]] = []
         self._answered = trio.Event()
         self._cancelled = False
         self._completed = False
+        self._logs = structlog.is_configured()
+        self._unwinding = False
+        self._idle = opening.idle
+        self._answerable = True
         self._limit = 0
         self._failure: BaseException | None = None
         self._recorder: Recorder | None = None
@@ -112,6 +120,8 @@ class Runner:
             self._conclude()
             if outside:
                 self._announce_end_nowait()
+            self._actors.clear()  # they know the runner, as the recorder does: without this the run would be cyclic garbage
+            self._recorder = None
         await self._announce_end()
         self._run.sink.close()
 
@@ -148,8 +158,9 @@ class Runner:
     async def _body(self, nursery: trio.Nursery) -> None:
         await self._announce()
         recorder = await self._open(nursery)
-        while not self._opening.idle and await self._superstep_or_answers(nursery):
+        while await self._superstep_or_answers(nursery):
             pass
+        self._answerable = False
         if any(slot.error is not None for slot in self._slots):
             nursery.cancel_scope.cancel(reason=f"superstep {self.superstep} of run {self._run.id} failed")
             return
@@ -194,7 +205,7 @@ class Runner:
         """Do the next thing; False if there is none."""
         if self._answers:
             await self._commit_answers()
-        elif self._snapshot.inflight:
+        elif self._snapshot.inflight and not self._idle:
             return await self._superstep(nursery)
         elif self._wait_for_responses and self._snapshot.requests:
             await self._wait_for_answers()
@@ -211,12 +222,13 @@ class Runner:
             waiting = tuple(dict.fromkeys(delivery.target_id for delivery in snapshot.inflight))
             raise ConvergenceError(self._house.id, self._definition.max_supersteps, waiting)
         superstep = self._emitter.superstep = snapshot.superstep + 1
-        if self.listening:
-            await self.emit(SuperstepStartedEvent)
-        self._slots = await self._make_slots()
+        await self.emit(SuperstepStartedEvent)
+        self._slots = [Slot(index, delivery) for index, delivery in enumerate(snapshot.inflight)]
+        if self._standing.finished:
+            await self._take_up_finished()
         self._deliver(nursery)
-        await self._barrier.wait()
-        if any(slot.error is not None for slot in self._slots):
+        await self._barrier.take()
+        if self._busy_actors:  # it opened early: one has failed
             return False
         result = await superstep_result(self._definition, snapshot, self._slots, superstep)
         assert self._recorder is not None
@@ -226,24 +238,23 @@ class Runner:
             await self._tell_dropped(result.dropped)
         if result.requests:
             await self._tell_requests(result.requests)
-        await self._tell_committed(superstep)
+        await self.emit(SuperstepCompletedEvent)
+        if self._logs:
+            _log.debug("superstep", workflow=self._house.id, run=self._run.id, superstep=superstep)
         return True
 
-    async def _make_slots(self) -> list[Slot]:
-        slots = [Slot(index, delivery) for index, delivery in enumerate(self._snapshot.inflight)]
+    async def _take_up_finished(self) -> None:
+        """Take over what this superstep had finished when it did not commit."""
         finished, self._standing.finished = self._standing.finished, {}
-        for slot in slots if finished else ():
+        for slot in self._slots:
             slot.finished = finished.get(slot.index)
-        self._slots = slots  # before the hooks below, so that a failure there keeps what is finished
-        for executor_id, state in _states_after(slots).items():
+        for executor_id, state in _states_after(self._slots).items():
             await self._house.states.give(executor_id, state)
-        return slots
 
     def _deliver(self, nursery: trio.Nursery) -> None:
         batches: dict[str, list[Slot]] = {}
         for slot in self._slots:
             batches.setdefault(slot.delivery.target_id, []).append(slot)
-        self._barrier = trio.Event()
         self._busy_actors = len(batches)
         for executor_id, slots in batches.items():
             actor = self._actors.get(executor_id)
@@ -257,16 +268,18 @@ class Runner:
         """An actor finished its deliveries; the last one opens the barrier."""
         self._busy_actors -= 1
         if not self._busy_actors:
-            self._barrier.set()
+            self._barrier.give(None)
 
     def actor_failed(self) -> None:
         """An actor cannot finish its deliveries: the superstep is lost, so the barrier opens at once."""
-        self._barrier.set()
+        self._barrier.give(None)
 
     # Answers given while the run goes on.
 
     def respond(self, request_id: str, value: Any) -> None:
         """Check an answer and keep it for the next superstep boundary."""
+        if not self._answerable:  # an answer that is taken is committed, so what comes too late is refused
+            raise RuntimeError(f"run {self._run.id!r} is ending; give responses= to the next run")
         answered = {request.id for request, _ in self._answers}
         unanswered = {id_: each for id_, each in self._snapshot.requests.items() if id_ not in answered}
         self._answers.append(check_answer(unanswered, request_id, value))
@@ -274,6 +287,7 @@ class Runner:
 
     async def _commit_answers(self) -> None:
         answers, self._answers = self._answers, []
+        self._idle = False
         changes = answer_changes(self._snapshot, answers)
         assert self._recorder is not None
         await self._recorder.commit(changes, self._snapshot.superstep, CheckpointKind.RESPONSES)
@@ -303,36 +317,51 @@ class Runner:
 
     async def _unwind(self) -> None:
         """Bring the workflow back to its last committed superstep; runs shielded, for a bounded time."""
-        problems: list[BaseException] = []
+        self._unwinding = True
+        problems: list[BaseException] = [error for error in self._stop_errors() if error is not self._failure]
+        states = self._house.states
+        # Before anything can take up the grace; and those that were only given what they had finished are among them.
+        states.mark_stale([*self._actors, *(slot.delivery.target_id for slot in self._slots)])
         if self._recorder is not None:
             try:
                 await self._recorder.close()
             except CheckpointError as error:
                 problems.append(error)
-        touched = [id_ for id_ in self._actors if id_ in self._house.states.stateful]
-        problems += await self._house.states.roll_back(self._snapshot, touched)
+        problems += await states.roll_back(self._snapshot)
         for problem in problems:
+            told = "; ".join([repr(problem), *getattr(problem, "__notes__", ())])
             if self._failure is not None and problem is not self._failure:
-                self._failure.add_note(f"while the workflow went back to its last committed superstep: {problem!r}")
-            self._emitter.emit_nowait(WarningEvent, message=f"while going back to the last superstep: {problem!r}")
+                self._failure.add_note(f"while the workflow went back to its last committed superstep: {told}")
+            self._emitter.emit_nowait(WarningEvent, message=f"while going back to the last superstep: {told}")
 
     def _gather_failures(self, *, outside: bool) -> None:
         """Find what the run failed of, unless the runner itself failed; what handlers raise while cancelled is no failure."""
         failed = [slot for slot in self._slots if slot.error is not None]
-        stop_errors = [actor.stop_error for actor in self._actors.values() if actor.stop_error is not None]
         if self._failure is None and not self._cancelled and not outside:
-            self._failure = _first_error(failed) if failed else next(iter(stop_errors), None)
+            self._failure = _first_error(failed) if failed else next(iter(self._stop_errors()), None)
+
+    def _stop_errors(self) -> list[Exception]:
+        return [actor.stop_error for actor in self._actors.values() if actor.stop_error is not None]
 
     def _conclude(self) -> None:
         """Decide how the run ended. Plain code: nothing can come between."""
         recorder = self._recorder
         if recorder is not None and recorder.unsaved:  # the grace of `_unwind` ran out
             recorder.abandon_unsaved()
-        if self._slots and self._snapshot.superstep + 1 == self.superstep:
-            self._standing.finished = {slot.index: slot.finished for slot in self._slots if slot.finished is not None}
+        if self._slots:
+            self._standing.finished = self._finished_here()
         status = self._final_status()
         self._house.status = status
         self._run.end(self._make_result(status), None if status is WorkflowRunState.CANCELLED else self._failure)
+
+    def _finished_here(self) -> dict[int, Finished]:
+        """What is finished of the deliveries the workflow stands before; it may have gone on, or back, since they began."""
+        inflight = dict(enumerate(self._snapshot.inflight))
+        return {
+            slot.index: slot.finished
+            for slot in self._slots
+            if slot.finished is not None and inflight.get(slot.index) is slot.delivery
+        }
 
     def _final_status(self) -> WorkflowRunState:
         if self._failure is not None:
@@ -344,14 +373,14 @@ class Runner:
     def _make_result(self, status: WorkflowRunState) -> RunResult:
         snapshot = self._snapshot
         outputs = snapshot.outputs
-        sink = self._run.sink
+        sink = self._sink
         mark = snapshot.mark
         return RunResult(
             outputs=[output.value for output in outputs if output.kind is OutputKind.OUTPUT],
             intermediate_outputs=[output.value for output in outputs if output.kind is OutputKind.INTERMEDIATE],
             requests=tuple(self._emitter.request_event(request) for request in snapshot.requests.values()),
             status=status,
-            events=sink.events if isinstance(sink, EventLog) else [],
+            log=sink if isinstance(sink, EventLog) else None,
             supersteps=snapshot.superstep - (mark.begun_at if mark else 0),
             checkpoint_id=self._standing.head_id if self._arguments.storage is not None else None,
         )
@@ -376,16 +405,6 @@ class Runner:
 
     # Telling.
 
-    async def emit(self, kind: type[WorkflowEvent], **fields: Any) -> None:
-        """Hand an event of the runtime to whoever listens."""
-        await self._emitter.emit(kind, **fields)
-
-    async def _tell_committed(self, superstep: int) -> None:
-        if self.listening:
-            await self.emit(SuperstepCompletedEvent)
-        if structlog.is_configured():
-            _log.debug("superstep", workflow=self._house.id, run=self._run.id, superstep=superstep)
-
     async def _tell_dropped(self, dropped: Sequence[Dropped]) -> None:
         for each in dropped:
             await self.emit(
@@ -399,15 +418,21 @@ class Runner:
     async def _tell_requests(self, requests: Sequence[PendingRequest]) -> None:
         for request in requests:
             if self.listening:
-                await self._run.sink.put(self._emitter.request_event(request))
+                await self._sink.put(self._emitter.request_event(request))
 
     async def saved(self, info: CheckpointInfo) -> None:
         """A checkpoint is in the storage."""
-        await self.emit(CheckpointSavedEvent, checkpoint_id=info.id, parent_id=info.parent_id)
+        await self._tell_of_save(CheckpointSavedEvent, checkpoint_id=info.id, parent_id=info.parent_id)
 
     async def save_failed(self, error: CheckpointError) -> None:
         """A checkpoint could not be written."""
-        await self.emit(CheckpointFailedEvent, error=error)
+        await self._tell_of_save(CheckpointFailedEvent, error=error)
+
+    async def _tell_of_save(self, kind: type[WorkflowEvent], **fields: Any) -> None:
+        if self._unwinding:  # shielded: a consumer that does not read must not use up the grace
+            self._emitter.emit_nowait(kind, **fields)
+        else:
+            await self.emit(kind, **fields)
 
     # What contexts and actors see.
 
@@ -443,7 +468,7 @@ class Runner:
     @property
     def listening(self) -> bool:
         """Whether anybody will see an event."""
-        return self._run.sink.listening
+        return self._sink.listening
 
     def output_kind(self, executor_id: str) -> OutputKind:
         """Who sees an executor's outputs."""
@@ -466,7 +491,7 @@ class Runner:
             await trio.lowlevel.checkpoint_if_cancelled()
             return
         kind = OutputEvent if output.kind is OutputKind.OUTPUT else IntermediateEvent
-        await self.emit(kind, executor_id=output.executor_id, data=output.value, attempt=attempt)
+        await self._emitter.emit_output(kind, executor_id=output.executor_id, data=output.value, attempt=attempt)
 
     async def stream_event(self, event: WorkflowEvent) -> None:
         """Hand a user's event to whoever listens."""

@@ -1,5 +1,6 @@
-"""Where a workflow stands between runs: its committed state, the checkpoint that state was derived from, and what a
-superstep that did not commit had finished.
+"""Where a workflow stands between runs.
+
+Its committed state, the checkpoint that state was derived from, and what a superstep that did not commit had finished.
 
 The parent of the next checkpoint is read off here and nowhere else (P5): it is the head, if the head lies in the storage
 that is about to be written. No flag says that a run was resumed.
@@ -16,7 +17,7 @@ from actorflow.checkpoint.records import CheckpointID, CheckpointInfo
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.core.effects import Effects
 from actorflow.core.snapshot import Snapshot
-from actorflow.errors import CheckpointNotFoundError
+from actorflow.errors import CheckpointError, CheckpointNotFoundError
 from actorflow.graph.routing import Dropped
 from actorflow.runtime.definition import Definition
 
@@ -59,6 +60,11 @@ class Standing:
     leftovers: list[Dropped] = attrs.Factory(list)
 
     @property
+    def is_stored(self) -> bool:
+        """Whether the head holds all of the state."""
+        return self.ledger is not None and not self.ledger.is_behind
+
+    @property
     def head_id(self) -> CheckpointID | None:
         """Id of the head."""
         return self.head.id if self.head else None
@@ -85,4 +91,10 @@ async def _has(storage: CheckpointStorage, checkpoint_id: CheckpointID) -> bool:
         await storage.children(checkpoint_id)
     except CheckpointNotFoundError:
         return False
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"whether {storage!r} has checkpoint {checkpoint_id!r} could not be read: {error}"
+        ) from error
     return True

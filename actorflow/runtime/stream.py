@@ -9,9 +9,18 @@ import trio
 
 from actorflow.events import OutputEvent, WorkflowEvent
 
-__all__ = ["EventChannel", "EventLog", "EventSink", "OutputChannel", "Silence"]
+__all__ = ["EventChannel", "EventLog", "EventSink", "Note", "OutputChannel", "Silence", "made"]
 
 _YIELD_EVERY = 64
+
+Note = tuple[type[WorkflowEvent], str, int, float, int, dict[str, Any]]
+"""An event yet to be made: kind, run id, sequence, time, superstep, the fields of the kind."""
+
+
+def made(note: Note) -> WorkflowEvent:
+    """The event that was noted."""
+    kind, run_id, sequence, time, superstep, fields = note
+    return kind(run_id=run_id, sequence=sequence, time=time, superstep=superstep, **fields)
 
 
 class EventSink(Protocol):
@@ -26,8 +35,8 @@ class EventSink(Protocol):
         """Take an event, waiting for room. If cancelled, the event may be lost."""
         ...
 
-    def put_nowait(self, event: WorkflowEvent) -> bool:
-        """Take an event if there is room, and say whether there was."""
+    def put_nowait(self, note: Note) -> bool:
+        """Take what the engine tells if there is room, and say whether there was."""
         ...
 
     def close(self) -> None:
@@ -44,7 +53,7 @@ class Silence:
     async def put(self, event: WorkflowEvent) -> None:
         """Let the event go."""
 
-    def put_nowait(self, event: WorkflowEvent) -> bool:  # noqa: ARG002
+    def put_nowait(self, note: Note) -> bool:  # noqa: ARG002
         """Let the event go."""
         return True
 
@@ -56,24 +65,28 @@ class Silence:
 class EventLog:
     """Keeps the events of one ``run()`` for its result.
 
-    Attributes:
-        events: The events so far.
+    What the engine tells stays a note until somebody looks: noting costs a third of making, and most callers never look.
     """
 
-    events: list[WorkflowEvent] = attrs.Factory(list)
+    _kept: list[WorkflowEvent | Note] = attrs.Factory(list)
     listening: bool = attrs.field(default=True, init=False)
+
+    @property
+    def events(self) -> list[WorkflowEvent]:
+        """The events so far."""
+        return [made(each) if isinstance(each, tuple) else each for each in self._kept]
 
     async def put(self, event: WorkflowEvent) -> None:
         """Keep the event; now and then let other tasks run, so that a handler's output loop cannot starve them."""
-        self.events.append(event)
-        if len(self.events) % _YIELD_EVERY:
+        self._kept.append(event)
+        if len(self._kept) % _YIELD_EVERY:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await trio.lowlevel.checkpoint()
 
-    def put_nowait(self, event: WorkflowEvent) -> bool:
-        """Keep the event."""
-        self.events.append(event)
+    def put_nowait(self, note: Note) -> bool:
+        """Keep the note."""
+        self._kept.append(note)
         return True
 
     def close(self) -> None:
@@ -116,10 +129,10 @@ class EventChannel:
         except trio.BrokenResourceError:
             self.listening = False
 
-    def put_nowait(self, event: WorkflowEvent) -> bool:
-        """Send the event if there is room."""
+    def put_nowait(self, note: Note) -> bool:
+        """Make the event and send it if there is room."""
         try:
-            self._sender.send_nowait(event)
+            self._sender.send_nowait(made(note))
         except trio.WouldBlock:
             return False
         except trio.BrokenResourceError:

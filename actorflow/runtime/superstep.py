@@ -1,12 +1,13 @@
-"""A superstep's result: from the effects of its deliveries to the changes that commit them. Nothing here touches the
-workflow: a routing function that raises, or a message that strict mode refuses, leaves it as it was.
+"""A superstep's result: from the effects of its deliveries to the changes that commit them.
+
+Nothing here touches the workflow: a routing function that raises, or a message that strict mode refuses, leaves it as it was.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
@@ -22,7 +23,7 @@ from actorflow.runtime.definition import Definition
 
 __all__ = ["Result", "drop_joins", "superstep_result"]
 
-T = TypeVar("T")
+_NO_QUESTION = object()
 
 
 @attrs.frozen(eq=False)
@@ -51,6 +52,7 @@ async def superstep_result(definition: Definition, snapshot: Snapshot, slots: Se
 
     Raises:
         Exception: Whatever a condition or a reducer raised.
+        ValueError: Two deliveries chose one request id.
         UndeliverableMessageError: Strict mode, and a message that nothing took.
     """
     finished = [(slot, slot.finished) for slot in slots if slot.finished is not None]
@@ -63,15 +65,20 @@ async def superstep_result(definition: Definition, snapshot: Snapshot, slots: Se
         outputs.extend(effects.outputs)
         requests.extend(effects.requests)
         for sent in effects.sent:
-            await _answered(route(definition.graph, slot.delivery.target_id, sent, routing))
-    for key, value in merge_writes(snapshot.table(STATE), writes, definition.reducers).items():
-        changes[STATE, key] = value
+            asking = route(definition.graph, slot.delivery.target_id, sent, routing)
+            question = next(asking, _NO_QUESTION)
+            if question is not _NO_QUESTION:  # an unconditional edge asks nothing, and is not worth a coroutine
+                await _answer(asking, question)
+    if writes:
+        merged = merge_writes(snapshot.table(STATE), writes, definition.reducers)
+        changes.update({(STATE, key): value for key, value in merged.items()})
     for request in requests:
-        changes[REQUESTS, request.id] = request
+        _add_request(changes, request)
     if outputs:
         changes[OUTPUTS, str(superstep)] = tuple(outputs)
     _change_executors(changes, snapshot, finished)
-    _change_joins(changes, snapshot, definition.graph, routing, requests)
+    if definition.graph.joins:
+        _change_joins(changes, snapshot, definition.graph, routing, requests)
     changes[INFLIGHT] = tuple(routing.deliveries)
     if not routing.deliveries and not requests and not snapshot.requests:  # this run ends here
         routing.dropped.extend(drop_joins(definition.graph, snapshot, changes))
@@ -80,10 +87,9 @@ async def superstep_result(definition: Definition, snapshot: Snapshot, slots: Se
     return Result(changes, routing.dropped, requests)
 
 
-async def _answered(asking: Generator[Any, Any, T]) -> T:
-    """Drive a routing generator, awaiting what asynchronous conditions returned."""
+async def _answer(asking: Generator[Any, Any, None], answer: Any) -> None:
+    """Drive a routing generator from its first question on, awaiting what asynchronous conditions returned."""
     try:
-        answer = next(asking)
         while True:
             if type(answer) is not bool and inspect.isawaitable(answer):
                 try:
@@ -92,24 +98,30 @@ async def _answered(asking: Generator[Any, Any, T]) -> T:
                     answer = asking.throw(error)
                     continue
             answer = asking.send(answer)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+    except StopIteration:
+        return
+
+
+def _add_request(changes: Changes, request: PendingRequest) -> None:
+    other = changes.get((REQUESTS, request.id))
+    if other is not None:  # two deliveries; within one, the context refuses it
+        raise ValueError(
+            f"executor {request.executor_id!r} asks under the request id {request.id!r} that executor "
+            f"{other.executor_id!r} chose in the same superstep; give each request its own"
+        )
+    changes[REQUESTS, request.id] = request
 
 
 def _change_executors(changes: Changes, snapshot: Snapshot, finished: Sequence[tuple[Slot, Any]]) -> None:
-    for slot, done in finished:
-        if done.state_after is not REMOVED:
-            changes[EXECUTORS, slot.delivery.target_id] = done.state_after
-    for section in [section for section in changes if section[0] == EXECUTORS]:
-        if same_value(snapshot.get(section), changes[section]):
-            del changes[section]
+    after = {slot.delivery.target_id: done.state_after for slot, done in finished if done.state_after is not REMOVED}
+    for executor_id, state in after.items():
+        if not same_value(snapshot.get((EXECUTORS, executor_id)), state):
+            changes[EXECUTORS, executor_id] = state
 
 
 def _change_joins(
     changes: Changes, snapshot: Snapshot, graph: Graph, routing: Routing, requests: Sequence[PendingRequest]
 ) -> None:
-    if not graph.joins:
-        return
     held = dict(snapshot.table(JOINS))
     waiting = [request.executor_id for request in (*snapshot.requests.values(), *requests)]
     for join_id, holds in join_up(graph, held, routing, waiting).items():
@@ -129,7 +141,7 @@ def drop_joins(graph: Graph, snapshot: Snapshot, changes: Changes) -> list[Dropp
         **snapshot.table(JOINS),
         **{name: value for (table, name), value in changes.items() if table == JOINS},
     }
-    dropped = []
+    dropped: list[Dropped] = []
     for join in graph.joins:
         holds = joins.get(join.id, REMOVED)
         if holds is REMOVED:
