@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 from actorflow.builder import WorkflowBuilder
 from actorflow.checkpoint.memory import InMemoryCheckpointStorage
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo
 from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.events import WorkflowRunState
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.executor import Executor
 from actorflow.executors.function import executor
@@ -31,7 +35,22 @@ __all__ = [
     "Workflow",
     "WorkflowBuilder",
     "WorkflowContext",
+    "WorkflowRunState",
     "executor",
     "handler",
     "response_handler",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Give the internal Runner to whoever asks for it, with a warning."""
+    if name != "Runner":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        "Runner is internal and may change at any time; run workflows with Workflow.run, stream or start",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    from actorflow.runtime.runner import Runner
+
+    return Runner

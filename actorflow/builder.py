@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import attrs
-
-from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.core.joins import Join, JoinWait
 from actorflow.core.merge import Reducer
 from actorflow.errors import (
-    DuplicateExecutorError,
     EdgeGroupError,
-    ExecutorReusedError,
     MissingStartError,
+    OutputDesignationError,
     UnknownExecutorError,
-    WorkflowValidationError,
 )
 from actorflow.executors.executor import Executor, check_executor
-from actorflow.executors.function import FunctionExecutor
+from actorflow.executors.members import ExecutorLike, Members
 from actorflow.graph.edges import (
     Case,
     Condition,
@@ -34,7 +31,7 @@ from actorflow.graph.edges import (
     SwitchCaseEdges,
 )
 from actorflow.graph.graph import Graph, Node
-from actorflow.graph.validation import check_ends, check_outputs, check_switch, validate
+from actorflow.graph.validation import check_ends, check_function, check_outputs, check_switch, validate
 from actorflow.runtime.definition import CheckpointFailures, Definition
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.house import House
@@ -43,20 +40,6 @@ from actorflow.runtime.standing import Standing
 from actorflow.workflow import Workflow
 
 __all__ = ["WorkflowBuilder"]
-
-ExecutorLike = Executor | Callable[[], Executor] | str
-"""An executor, a zero-argument factory of one, or the id of one already added."""
-
-_OWNED = "_actorflow_workflow"
-
-
-@attrs.define(eq=False)
-class _Member:
-    """An executor of the builder: an object, or a factory and the object it made last that no workflow has yet."""
-
-    factory: Callable[[], Executor] | None
-    sample: Executor
-    unused: Executor | None
 
 
 class WorkflowBuilder:
@@ -106,10 +89,12 @@ class WorkflowBuilder:
             raise ValueError(f"max_supersteps is a whole number from 1, not {max_supersteps!r}")
         if checkpoint_failures not in ("raise", "warn"):
             raise ValueError(f"checkpoint_failures is 'raise' or 'warn', not {checkpoint_failures!r}")
-        for key, reducer in (reducers or {}).items():
-            if not isinstance(key, str) or not callable(reducer):
-                raise ValueError(f"reducers maps state keys to functions (old, new) -> value; not {key!r}: {reducer!r}")
-        if checkpoint_storage is not None and not isinstance(checkpoint_storage, CheckpointStorage):
+        unusable = {
+            key: each for key, each in (reducers or {}).items() if not (isinstance(key, str) and callable(each))
+        }
+        if unusable:
+            raise ValueError(f"reducers maps state keys to functions (old, new) -> value; not {unusable}")
+        if isinstance(checkpoint_storage, type) or not (checkpoint_storage is None or is_storage(checkpoint_storage)):
             raise ValueError(f"checkpoint_storage is a CheckpointStorage, not {type(checkpoint_storage).__name__}")
         self._name = name
         self._description = description
@@ -121,8 +106,7 @@ class WorkflowBuilder:
         self._state_types = tuple(state_types)
         self._strict = strict
         self._checkpoint_failures: CheckpointFailures = checkpoint_failures
-        self._members: dict[str, _Member] = {}
-        self._factory_ids: dict[int, str] = {}
+        self._members = Members()
         self._groups: list[EdgeGroup] = []
         self._definition: Definition | None = None
         if start_executor is None:
@@ -136,8 +120,15 @@ class WorkflowBuilder:
             source: Sends.
             target: Receives.
             condition: ``condition(message) -> bool``, sync or async; without one every message passes.
+
+        Raises:
+            EdgeGroupError: The condition is no function.
+            WorkflowValidationError: An executor is unusable.
         """
-        return self._group(Edge(self._add(source), self._add(target), condition))
+        edge = Edge(self._add(source), self._add(target), condition)
+        if condition is not None:
+            check_function("condition", str(edge), condition)
+        return self._group(edge)
 
     def add_fan_out_edges(self, source: ExecutorLike, targets: Sequence[ExecutorLike]) -> Self:
         """Send every message of one executor to several.
@@ -160,10 +151,11 @@ class WorkflowBuilder:
             selection_func: ``selection_func(message, target_ids) -> ids``, sync or async.
 
         Raises:
-            EdgeGroupError: Fewer than two targets, or one twice.
+            EdgeGroupError: Fewer than two targets, one twice, or the selection is no function.
         """
         source_id, ids = self._add(source), self._add_all(targets)
         check_ends("selection", f"from {source_id!r}", ids)
+        check_function("selection", f"the selection group from {source_id!r}", selection_func)
         return self._group(MultiSelectionEdges(source_id, ids, selection_func))
 
     def add_switch_case_edge_group(self, source: ExecutorLike, cases: Sequence[Case | Default]) -> Self:
@@ -171,6 +163,7 @@ class WorkflowBuilder:
 
         Raises:
             SwitchCaseError: The Default is missing, doubled or not last, or there is no case.
+            EdgeGroupError: The condition of a case is no function.
         """
         source_id = self._add(source)
         check_switch(source_id, cases)
@@ -205,7 +198,7 @@ class WorkflowBuilder:
         ids = self._add_all(executors)
         if len(ids) < 2:
             raise EdgeGroupError(f"a chain needs at least two executors, got {list(ids)}")
-        for source, target in zip(ids, ids[1:], strict=False):
+        for source, target in itertools.pairwise(ids):
             self._group(Edge(source, target))
         return self
 
@@ -224,7 +217,7 @@ class WorkflowBuilder:
             raise ValueError(f"a workflow's id is a non-empty str, not {id!r}")
         if self._definition is None:
             self._definition = self._compile()
-        executors = self._take_executors()
+        executors = self._members.take()
         workflow_id = id or uuid.uuid4().hex
         house = House(
             id=workflow_id,
@@ -245,69 +238,30 @@ class WorkflowBuilder:
 
     def _add(self, given: ExecutorLike) -> str:
         """Note an executor and return its id."""
-        if isinstance(given, str):
-            return given
-        if isinstance(given, Executor):
-            return self._add_member(given, None)
-        if not callable(given):
-            raise WorkflowValidationError(f"{given!r} is no executor, factory or id")
-        known = self._factory_ids.get(_identity(given))
-        if known is not None:
-            return known
-        executor_id = self._add_member(_made_by(given), given)
-        self._factory_ids[_identity(given)] = executor_id
-        return executor_id
-
-    def _add_member(self, executor: Executor, factory: Callable[[], Executor] | None) -> str:
-        check_has_id(executor)
-        known = self._members.get(executor.id)
-        if known is None:
+        before = len(self._members)
+        executor_id = self._members.add(given)
+        if len(self._members) > before:
             self._definition = None
-            self._members[executor.id] = _Member(factory, executor, executor)
-        elif known.sample is not executor:
-            raise DuplicateExecutorError(
-                f"two executors have the id {executor.id!r} ({known.sample!r} and {executor!r}); give each its own"
-            )
-        return executor.id
+        return executor_id
 
     def _group(self, group: EdgeGroup) -> Self:
         self._definition = None
         self._groups.append(group)
         return self
 
-    def _take_executors(self) -> dict[str, Executor]:
-        """One set of executors that no workflow has; all of it, or none."""
-        taken = {id_: self._take(id_, member) for id_, member in self._members.items()}
-        for executor in taken.values():
-            if not isinstance(executor, FunctionExecutor):
-                setattr(executor, _OWNED, True)
-        for id_, member in self._members.items():
-            if member.unused is taken[id_]:
-                member.unused = None
-        return taken
-
-    def _take(self, executor_id: str, member: _Member) -> Executor:
-        executor = member.sample if member.factory is None else (member.unused or _made_by(member.factory))
-        if executor.id != executor_id or type(executor) is not type(member.sample):
-            raise WorkflowValidationError(
-                f"the factory of executor {executor_id!r} now makes {executor!r}; a factory makes the same kind every time"
-            )
-        if getattr(executor, _OWNED, False):
-            raise ExecutorReusedError(
-                f"executor object {executor_id!r} belongs to another workflow; give the builder a factory, such as "
-                f"lambda: {type(executor).__name__}(id={executor_id!r})"
-            )
-        return executor
-
     # Compilation.
 
     def _compile(self) -> Definition:
         self._check_ids()
-        nodes = {id_: _node(member.sample) for id_, member in self._members.items()}
+        samples = list(self._members.samples())
+        nodes = {each.id: _node(each) for each in samples}
         graph = Graph(self._start, nodes, tuple(self._groups))
         validate(graph)
-        outputs, intermediates = check_outputs(nodes, _ids(self._output_from), _ids(self._intermediate_from))
-        samples = [member.sample for member in self._members.values()]
+        outputs, intermediates = check_outputs(
+            nodes,
+            self._ids("output_from", self._output_from),
+            self._ids("intermediate_output_from", self._intermediate_from),
+        )
         states = [type(each).state_annotation() for each in samples if each.has_typed_state]
         annotations = [kind for each in samples for kind in each.handler_table.annotations]
         return Definition(
@@ -323,6 +277,21 @@ class WorkflowBuilder:
             annotations=(*_unique(annotations), *states, *self._state_types),
         )
 
+    def _ids(self, argument: str, given: Sequence[Executor | str] | str | None) -> Sequence[str] | str | None:
+        if given is None or isinstance(given, str):
+            return given
+        if isinstance(given, Executor):
+            raise OutputDesignationError(f"{argument}={given!r}: a list of executors is wanted; write [{given.id!r}]")
+        return [self._known_id(argument, each) for each in given]
+
+    def _known_id(self, argument: str, given: Executor | str) -> str:
+        executor_id = given if isinstance(given, str) else self._members.find(given)
+        if executor_id is None:
+            raise OutputDesignationError(
+                f"{argument} names {given!r}, which is not an executor of this workflow; give one that was added, or its id"
+            )
+        return executor_id
+
     def _check_ids(self) -> None:
         if self._start not in self._members:
             raise MissingStartError(
@@ -337,28 +306,6 @@ class WorkflowBuilder:
                     )
 
 
-def check_has_id(executor: Executor) -> None:
-    """Refuse an executor whose class forgot to call Executor.__init__."""
-    if not hasattr(executor, "id"):
-        raise WorkflowValidationError(f"{type(executor).__name__}.__init__ must call super().__init__(id=...)")
-
-
-def _identity(factory: Callable[[], Executor]) -> int:
-    return id(factory)
-
-
-def _made_by(factory: Callable[[], Executor]) -> Executor:
-    try:
-        made = factory()
-    except TypeError as error:
-        raise WorkflowValidationError(
-            f"{factory!r} is not a zero-argument factory ({error}); give an executor, or a lambda that makes one"
-        ) from error
-    if not isinstance(made, Executor):
-        raise WorkflowValidationError(f"factory {factory!r} made {made!r}, which is no Executor")
-    return made
-
-
 def _node(executor: Executor) -> Node:
     check_executor(executor)
     table = executor.handler_table
@@ -370,12 +317,6 @@ def _node(executor: Executor) -> Node:
         workflow_output_types=table.yields,
         response_types=tuple((spec.request, spec.takes) for spec in table.responses),
     )
-
-
-def _ids(given: Sequence[Executor | str] | str | None) -> Sequence[str] | str | None:
-    if given is None or isinstance(given, str):
-        return given
-    return [each if isinstance(each, str) else each.id for each in given]
 
 
 def _unique(annotations: Sequence[Any]) -> list[Any]:

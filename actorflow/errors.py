@@ -20,6 +20,8 @@ __all__ = [
     "GraphMismatchError",
     "HandlerSignatureError",
     "InternalError",
+    "LeaseHeldError",
+    "LeaseLostError",
     "MessageTypeError",
     "MissingStartError",
     "OutputDesignationError",
@@ -121,6 +123,55 @@ class WorkflowBusyError(ActorflowError, RuntimeError):
         super().__init__(
             f"workflow {workflow_id!r} is owned by {owner}; wait for it to end, pass wait=True to queue, "
             f"or build() a second workflow"
+        )
+
+
+class LeaseHeldError(ActorflowError, RuntimeError):
+    """Another process, or another workflow of this one, has the lease of a workflow id.
+
+    Attributes:
+        workflow_id: The workflow id that is taken.
+        owner: Who has it, e.g. a run id.
+        host: Host name and process id of the owner.
+        age: Seconds since the owner acquired it.
+        expires_in: Seconds until it ends, unless the owner renews it.
+    """
+
+    def __init__(self, workflow_id: str, *, owner: str, host: str, age: float, expires_in: float) -> None:
+        self.workflow_id = workflow_id
+        self.owner = owner
+        self.host = host
+        self.age = age
+        self.expires_in = expires_in
+        super().__init__(
+            f"workflow {workflow_id!r} is held by {owner!r} on {host} since {age:.1f} s; pass wait=True to queue; if that "
+            f"process crashed, its lease ends in {expires_in:.1f} s; or use another workflow id, or fork a checkpoint"
+        )
+
+
+class LeaseLostError(ActorflowError, RuntimeError):
+    """A lease is no longer the current one of its workflow id: whoever held it may not write any more.
+
+    Attributes:
+        workflow_id: The workflow id it was for.
+        owner: Who held it.
+        epoch: Its epoch.
+        holder: Who has the workflow id now, if that is known.
+        host: Host name and process id of that one.
+    """
+
+    def __init__(
+        self, workflow_id: str, owner: str, epoch: int, *, holder: str | None = None, host: str | None = None
+    ) -> None:
+        self.workflow_id = workflow_id
+        self.owner = owner
+        self.epoch = epoch
+        self.holder = holder
+        self.host = host
+        to = "" if holder is None else f" to {holder!r} on {host}"
+        super().__init__(
+            f"{owner!r} has lost the lease of workflow {workflow_id!r} (epoch {epoch}){to}; nothing was written under it "
+            f"since; go on with checkpoint_id=LATEST in a new run"
         )
 
 

@@ -14,6 +14,7 @@ from actorflow.checkpoint.records import CheckpointID, CheckpointKind
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.events import RequestInfoEvent, WorkflowRunState
 from actorflow.executors.executor import Executor
+from actorflow.runtime.claim import Claim
 from actorflow.runtime.emitter import request_event
 from actorflow.runtime.house import House
 from actorflow.runtime.opening import (
@@ -35,7 +36,7 @@ from actorflow.runtime.standing import Standing
 
 __all__ = ["LATEST", "Workflow"]
 
-_DurabilityName = Literal["superstep", "async", "exit"]
+_DurabilityName = Literal["superstep", "async", "exit", "delivery"]
 _NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 _BUFFER = 64
 
@@ -76,12 +77,15 @@ class Workflow:
                 storage where the workflow stands.
             checkpoint_storage: For this run alone; the builder's otherwise.
             durability: When commits are stored: "superstep" (the default: before the next superstep starts), "async"
-                (while it runs), "exit" (when the run ends).
+                (while it runs), "exit" (when the run ends), "delivery" (like "superstep", and what each delivery did
+                before its actor's next one).
             config: For the handlers, as ``ctx.config``; never stored.
             wait: Queue until the workflow is free, instead of being refused.
 
         Raises:
             WorkflowBusyError: Another run owns the workflow.
+            LeaseHeldError: Another workflow or process advances this id in the storage.
+            LeaseLostError: Another process has taken the id over, after this one could not renew its lease in time.
             ValueError: Contradictory arguments.
             MessageTypeError: The start executor cannot take the message.
             RequestNotFoundError: An answer to no open request.
@@ -96,12 +100,9 @@ class Workflow:
             message, responses, checkpoint_id, checkpoint_storage, durability, config, wait=wait
         )
         run = Run.logged(uuid.uuid4().hex)
-        token = await self._acquire(run, arguments)
-        try:
-            runner = await self._runner(run, arguments, wait_for_responses=False)
+        async with self._claim(run, arguments) as claim:
+            runner = await self._runner(run, arguments, claim, wait_for_responses=False)
             await runner.drive()
-        finally:
-            self._house.ownership.release(token)
         if run.failure is not None:
             raise run.failure
         return run.ended_result()
@@ -146,10 +147,10 @@ class Workflow:
         run = Run.streamed(uuid.uuid4().hex, buffer)
         left: BaseException | None = None
         try:
-            async with self._owned(run, arguments, wait_for_responses=wait_for_responses) as runner:
+            async with self._owned(run, arguments, wait_for_responses=wait_for_responses) as (runner, claim):
                 try:
                     async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._drive, runner, run, name=f"run:{run.id}")
+                        nursery.start_soon(_drive, runner, claim, name=f"run:{run.id}")
                         try:
                             yield run
                         except BaseException as error:
@@ -191,7 +192,7 @@ class Workflow:
             message, responses, checkpoint_id, checkpoint_storage, durability, config, wait=wait
         )
         run = Run.streamed(uuid.uuid4().hex, buffer)
-        async with self._owned(run, arguments, wait_for_responses=wait_for_responses) as runner:
+        async with self._owned(run, arguments, wait_for_responses=wait_for_responses) as (runner, _):
             task_status.started(run)
             await runner.drive()
         if run.failure is not None:
@@ -312,38 +313,25 @@ class Workflow:
         return arguments
 
     @asynccontextmanager
-    async def _owned(self, run: Run, arguments: RunArguments, *, wait_for_responses: bool) -> AsyncIterator[Runner]:
+    async def _owned(
+        self, run: Run, arguments: RunArguments, *, wait_for_responses: bool
+    ) -> AsyncIterator[tuple[Runner, Claim]]:
         began = False
         try:
-            token = await self._acquire(run, arguments)
-            try:
-                runner = await self._runner(run, arguments, wait_for_responses=wait_for_responses)
+            async with self._claim(run, arguments) as claim:
+                runner = await self._runner(run, arguments, claim, wait_for_responses=wait_for_responses)
                 began = True
-                yield runner
-            finally:
-                self._house.ownership.release(token)
+                yield runner, claim
         finally:
             if not began:
                 run.never_began()
 
-    async def _acquire(self, run: Run, arguments: RunArguments) -> RunToken:
-        token = RunToken(run.id)
-        if arguments.wait:
-            await self._house.ownership.acquire(token)
-        else:
-            self._house.ownership.acquire_nowait(token)
-        return token
+    def _claim(self, run: Run, arguments: RunArguments) -> Claim:
+        return Claim(self._house.ownership, run.id, arguments.storage, arguments.wait)
 
-    async def _runner(self, run: Run, arguments: RunArguments, *, wait_for_responses: bool) -> Runner:
+    async def _runner(self, run: Run, arguments: RunArguments, claim: Claim, *, wait_for_responses: bool) -> Runner:
         opening = await self._open(run, arguments)
-        return Runner(self._house, run, arguments, opening, wait_for_responses=wait_for_responses)
-
-    async def _drive(self, runner: Runner, run: Run) -> None:
-        """Drive a streamed run, and give the workflow back as soon as it has ended, though the block may go on."""
-        try:
-            await runner.drive()
-        finally:
-            self._house.ownership.release_run(run.id)
+        return Runner(self._house, run, arguments, opening, wait_for_responses=wait_for_responses, lease=claim.lease)
 
     async def _open(self, run: Run, arguments: RunArguments) -> Opening:
         house = self._house
@@ -370,6 +358,14 @@ class Workflow:
             restored=arguments.checkpoint_id is not None,
             idle=not answers and arguments.checkpoint_id is None,
         )
+
+
+async def _drive(runner: Runner, claim: Claim) -> None:
+    """Drive a streamed run, and give the workflow back as soon as it has ended, though the block may go on."""
+    try:
+        await runner.drive()
+    finally:
+        await claim.release()  # noqa: ASYNC102 - shielded and bounded where it waits at all
 
 
 def _is_cancellation(error: BaseException) -> bool:

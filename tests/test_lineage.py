@@ -204,8 +204,9 @@ async def test_a_cancelled_run_then_a_fresh_one(new_storage):
 async def test_a_pause_and_its_answer_make_one_checkpoint_of_kind_responses_more(new_storage):
     storage = new_storage()
     workflow = asker(storage)
-    await workflow.run("tea")
-    await workflow.run(responses={"about tea": "yes"})
+    paused = await workflow.run("tea")
+    answered = await workflow.run(responses={"about tea": "yes"})
+    assert (paused.supersteps, answered.supersteps) == (1, 1)
     line = await headers(storage)
     assert [(each.kind, each.superstep) for each in line] == [
         (ENTRY, 0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actorflow.checkpoint.memory import InMemoryCheckpointStorage
-from actorflow.testing.storage_conformance import make_commit
+from actorflow.testing.storage_conformance import make_commit, make_entry
 
 
 async def test_nothing_a_caller_holds_reaches_the_records():
@@ -31,5 +31,11 @@ async def test_a_deleted_checkpoint_leaves_nothing_behind():
         await storage.save(make_commit("leaf", "root", workflow_id=f"workflow-{number}"))
         await storage.delete("leaf")
         await storage.delete("root")
+        lease = await storage.acquire_lease(f"workflow-{number}", owner="owner")
+        await storage.save(make_commit("root", workflow_id=f"workflow-{number}", lease=lease))
+        await storage.write_journal([make_entry(0, "root", workflow_id=f"workflow-{number}")], lease=lease)
+        await storage.release_lease(lease)
+        await storage.delete("root")
     assert (storage._records, storage._workflows, storage._children) == ({}, {}, {})
+    assert (storage._leases._holdings, storage._journal._entries) == ({}, {})
     assert repr(storage) == "<InMemoryCheckpointStorage with 0 checkpoints>"

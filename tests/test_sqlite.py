@@ -21,7 +21,7 @@ import pytest
 import trio
 import trio.testing
 
-from actorflow.checkpoint import sqlite_rows, sqlite_schema
+from actorflow.checkpoint import sqlite_rows, sqlite_tables
 from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
 from actorflow.checkpoint.sqlite_schema import APPLICATION_ID, SCHEMA_VERSION, SqliteFile
 from actorflow.errors import CheckpointError, CheckpointNotFoundError
@@ -220,7 +220,7 @@ async def test_savers_on_many_storages_get_every_sequence_once(path):
 async def test_a_file_that_others_still_set_up_is_waited_for(path):
     """R16: SQLite does not wait for its busy timeout when write-ahead logging is turned on."""
     reader = apsw.Connection(str(path))
-    sqlite_schema._create_tables(reader)
+    sqlite_tables.set_up(reader)
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM checkpoint").fetchall()
     with SqliteCheckpointStorage(path, busy_timeout=0) as storage, refused(path, "locked"):

@@ -26,7 +26,17 @@ from typing import NewType
 
 import attrs
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "CheckpointID", "CheckpointInfo", "CheckpointKind", "Commit", "Delta"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Checkpoint",
+    "CheckpointID",
+    "CheckpointInfo",
+    "CheckpointKind",
+    "Commit",
+    "Delta",
+    "JournalEntry",
+    "Lease",
+]
 
 FORMAT_VERSION = 1
 """Version of the stored format; written into every checkpoint."""
@@ -58,7 +68,8 @@ class CheckpointInfo:
         graph_signature: Signature of the graph that may restore it.
         created_at: Time of day, UTC. For people; nothing is ordered by it.
         sequence: Position within the workflow id, 1..n, given by the storage; "latest" is the highest. 0 until saved.
-        derived_from: A checkpoint of another storage the state was derived from, when `parent_id` is None.
+        derived_from: A checkpoint that is not in this storage and that the state was derived from, when `parent_id` is
+            None: it is in another storage, or was pruned.
         format_version: Version of the stored format.
     """
 
@@ -94,6 +105,28 @@ class Delta:
 
 
 @attrs.frozen(kw_only=True)
+class Lease:
+    """A storage's grant that its holder alone may advance a workflow id.
+
+    It is held until it is released, or overtaken: once it has expired, anybody may take the workflow id over. The epoch
+    tells the holders of one workflow id apart for good, so every write is conditional on it.
+
+    Attributes:
+        workflow_id: What it is for.
+        owner: Who holds it; unique per grant, e.g. a run id.
+        host: Host name and process id of the holder, for people.
+        epoch: Higher than that of every earlier lease of the workflow id.
+        ttl: Seconds from being acquired or renewed to expiring.
+    """
+
+    workflow_id: str
+    owner: str
+    host: str
+    epoch: int
+    ttl: float
+
+
+@attrs.frozen(kw_only=True)
 class Commit:
     """One atomic write: a new checkpoint and with it the new head of its workflow id.
 
@@ -101,11 +134,31 @@ class Commit:
         info: The header; the storage gives it its sequence.
         payload: The packed delta (see `actorflow.checkpoint.chain`); opaque to a backend.
         full: Whether the payload stands alone.
+        lease: The lease of the workflow id that must be the current one for this to be written; None for a writer
+            without one, whom any lease that has not expired keeps out.
     """
 
     info: CheckpointInfo
     payload: bytes
     full: bool
+    lease: Lease | None = None
+
+
+@attrs.frozen(kw_only=True)
+class JournalEntry:
+    """What one finished delivery of an unfinished superstep did.
+
+    Attributes:
+        workflow_id: Whose superstep it is.
+        checkpoint_id: The head the superstep follows, None if there is no checkpoint yet.
+        index: Place of the delivery in the canonical order of the superstep.
+        payload: What it did, encoded; opaque to a backend.
+    """
+
+    workflow_id: str
+    checkpoint_id: CheckpointID | None
+    index: int
+    payload: bytes
 
 
 @attrs.frozen(kw_only=True)

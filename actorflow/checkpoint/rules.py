@@ -5,10 +5,22 @@ Save demands all that load demands (F35): text that UTF-8 can hold, a time of da
 
 from __future__ import annotations
 
-from actorflow.checkpoint.records import CheckpointID, CheckpointInfo, Commit
+from collections.abc import Iterable
+
+from actorflow.checkpoint.records import CheckpointID, CheckpointInfo, Commit, JournalEntry, Lease
 from actorflow.errors import CheckpointError, CheckpointNotFoundError
 
-__all__ = ["check_commit", "check_limit", "check_parent", "check_same", "has_children", "is_storable", "not_found"]
+__all__ = [
+    "check_commit",
+    "check_entries",
+    "check_limit",
+    "check_parent",
+    "check_same",
+    "has_children",
+    "is_storable",
+    "not_found",
+    "unknown_head",
+]
 
 _LARGEST = 2**63 - 1
 
@@ -37,6 +49,32 @@ def check_commit(commit: Commit) -> None:
         raise CheckpointError(f"the payload of checkpoint {info.id!r} is not bytes; pack_delta makes it")
     if not commit.full and info.parent_id is None:
         raise CheckpointError(f"checkpoint {info.id!r} has no parent, so its payload must be full")
+    _check_lease_for(info.workflow_id, commit.lease)
+
+
+def check_entries(entries: Iterable[JournalEntry], lease: Lease | None) -> None:
+    """Refuse journal entries that no storage could hold and give back exactly.
+
+    Raises:
+        CheckpointError: It says which field, and why.
+    """
+    for entry in entries:
+        for name in ("workflow_id", "checkpoint_id"):
+            value = getattr(entry, name)
+            if value is not None and not (isinstance(value, str) and value and is_storable(value)):
+                raise CheckpointError(f"{name} of a journal entry is {value!r}; it is text that UTF-8 can hold")
+        if not 0 <= entry.index <= _LARGEST:
+            raise CheckpointError(f"index of a journal entry is {entry.index}; it is 0 to {_LARGEST}")
+        if not isinstance(entry.payload, bytes):
+            raise CheckpointError(f"the payload of journal entry {entry.index} is not bytes")
+        _check_lease_for(entry.workflow_id, lease)
+
+
+def _check_lease_for(workflow_id: str, lease: Lease | None) -> None:
+    if lease is not None and lease.workflow_id != workflow_id:
+        raise CheckpointError(
+            f"a write to workflow {workflow_id!r} shows the lease of workflow {lease.workflow_id!r}; acquire its own"
+        )
 
 
 def _check_text(name: str, value: object, checkpoint_id: str) -> None:
@@ -58,11 +96,16 @@ def is_storable(text: str) -> bool:
 def check_same(existing: CheckpointInfo, commit: Commit, place: str) -> None:
     """Let a repeated save pass; refuse an id that another checkpoint has.
 
+    A parent that was pruned since the first save is in `derived_from` now.
+
     Raises:
         CheckpointError: The stored checkpoint of that id has another parent or workflow id.
     """
     info = commit.info
-    if (existing.parent_id, existing.workflow_id) != (info.parent_id, info.workflow_id):
+    parent_id = existing.parent_id
+    if parent_id is None and info.parent_id is not None:
+        parent_id = existing.derived_from
+    if (parent_id, existing.workflow_id) != (info.parent_id, info.workflow_id):
         raise CheckpointError(
             f"checkpoint id {info.id!r} is taken in {place}: there it belongs to workflow {existing.workflow_id!r} with "
             f"parent {existing.parent_id!r}, here to {info.workflow_id!r} with parent {info.parent_id!r}; use a fresh id"
@@ -115,4 +158,12 @@ def has_children(checkpoint_id: CheckpointID | str, child_id: CheckpointID | str
     """The error for deleting what others stand on."""
     return CheckpointError(
         f"checkpoint {checkpoint_id!r} in {place} has children, {child_id!r} among them; delete those first"
+    )
+
+
+def unknown_head(entry: JournalEntry, place: str) -> CheckpointError:
+    """The error for a journal entry that follows a checkpoint which this storage does not have."""
+    return CheckpointError(
+        f"journal entry {entry.index} of workflow {entry.workflow_id!r} follows checkpoint {entry.checkpoint_id!r}, which "
+        f"is not in {place}; save that one first"
     )

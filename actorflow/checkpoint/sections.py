@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actorflow.checkpoint.codec import Codec
+from actorflow.checkpoint.forms import Forms
 from actorflow.checkpoint.registry import TypeRegistry
-from actorflow.core.effects import Delivery, Output, OutputKind, PendingRequest
+from actorflow.core.effects import Finished
 from actorflow.core.snapshot import (
     EXECUTORS,
     INFLIGHT,
@@ -20,7 +21,7 @@ from actorflow.core.snapshot import (
     Section,
     Snapshot,
 )
-from actorflow.errors import CodecError, StateTypeError
+from actorflow.errors import CodecError
 
 __all__ = ["SectionCodec", "section_key"]
 
@@ -38,24 +39,24 @@ class SectionCodec:
     """
 
     def __init__(self, registry: TypeRegistry) -> None:
-        self._registry = registry
         self._codec = Codec(registry)
+        self._forms = forms = Forms(registry, self._codec)
         self._encoders: dict[str, Callable[[str, Any], bytes]] = {
             STATE: lambda name, value: self._codec.encode(value, f"state[{name!r}]"),
             EXECUTORS: lambda name, value: self._codec.encode(value, f"state of executor {name!r}"),
             JOINS: self._encode_join,
-            REQUESTS: lambda _, request: self._plain(self._lower_request(request)),
-            INFLIGHT[0]: lambda _, deliveries: self._plain([self._lower_delivery(each) for each in deliveries]),
-            OUTPUTS: lambda _, outputs: self._plain([self._lower_output(each) for each in outputs]),
+            REQUESTS: lambda _, request: self._plain(forms.lower_request(request)),
+            INFLIGHT[0]: lambda _, deliveries: self._plain([*map(forms.lower_delivery, deliveries)]),
+            OUTPUTS: lambda _, outputs: self._plain([*map(forms.lower_output, outputs)]),
             RUN[0]: lambda _, mark: self._plain([mark.origin, mark.begun_at]),
         }
         self._decoders: dict[str, Callable[[str, bytes], Any]] = {
             STATE: lambda name, data: self._codec.decode(data, f"state[{name!r}]"),
             EXECUTORS: lambda name, data: self._codec.decode(data, f"state of executor {name!r}"),
             JOINS: lambda name, data: self._codec.decode(data, f"join {name!r}"),
-            REQUESTS: lambda _, data: self._raise_request(self._codec.decode(data, "request")),
-            INFLIGHT[0]: self._decode_inflight,
-            OUTPUTS: self._decode_outputs,
+            REQUESTS: lambda _, data: forms.raise_request(self._decoded(data, "request")),
+            INFLIGHT[0]: lambda _, data: tuple(map(forms.raise_delivery, self._decoded(data, "messages"))),
+            OUTPUTS: lambda _, data: tuple(map(forms.raise_output, self._decoded(data, "outputs"))),
             RUN[0]: lambda _, data: RunMark(*self._decoded(data, "run")),
         }
 
@@ -102,46 +103,23 @@ class SectionCodec:
     def _encode_join(self, name: str, held: Mapping[str, tuple[Any, ...]]) -> bytes:
         return self._codec.encode(dict(held), f"join {name!r}")
 
-    # Values are encoded one by one, inside, so that an error's path names the message and not a place in a list.
+    def encode_finished(self, executor_id: str, finished: Finished) -> bytes:
+        """Encode what a finished delivery did, for the journal.
 
-    def _lower_request(self, request: PendingRequest) -> list[Any]:
+        Raises:
+            CodecError: Some value in it cannot be stored exactly.
+        """
+        return self._plain(self._forms.lower_finished(executor_id, finished))
+
+    def decode_finished(self, data: bytes) -> Finished:
+        """Read an entry of the journal.
+
+        Raises:
+            CodecError: It is damaged, or names a type this graph does not declare.
+        """
         try:
-            type_name = self._registry.annotation_name(request.response_type)
-        except StateTypeError as error:
-            raise CodecError(f"request {request.id!r} of {request.executor_id!r}", str(error)) from error
-        data = self._codec.encode(request.data, f"request {request.id!r} of {request.executor_id!r}")
-        return [request.id, request.executor_id, data, type_name]
-
-    def _raise_request(self, lowered: Any) -> PendingRequest:
-        request_id, executor_id, data, type_name = lowered
-        response_type = self._registry.annotation_of(type_name)
-        if response_type is None:
-            raise CodecError(f"request {request_id!r}", f"no response handler declares its response type {type_name!r}")
-        value = self._codec.decode(data, f"request {request_id!r}")
-        return PendingRequest(request_id, executor_id, value, response_type)
-
-    def _lower_delivery(self, delivery: Delivery) -> list[Any]:
-        value = self._codec.encode(delivery.value, f"message to {delivery.target_id!r}")
-        request = None if delivery.request is None else self._lower_request(delivery.request)
-        return [delivery.target_id, value, list(delivery.source_ids), request]
-
-    def _decode_inflight(self, _name: str, data: bytes) -> tuple[Delivery, ...]:
-        return tuple(
-            Delivery(
-                target_id,
-                self._codec.decode(value, f"message to {target_id!r}"),
-                tuple(sources),
-                None if request is None else self._raise_request(request),
-            )
-            for target_id, value, sources, request in self._decoded(data, "messages")
-        )
-
-    def _lower_output(self, output: Output) -> list[Any]:
-        data = self._codec.encode(output.value, f"output of {output.executor_id!r}")
-        return [output.executor_id, data, output.kind.value]
-
-    def _decode_outputs(self, _name: str, data: bytes) -> tuple[Output, ...]:
-        return tuple(
-            Output(executor_id, self._codec.decode(value, f"output of {executor_id!r}"), OutputKind(kind))
-            for executor_id, value, kind in self._decoded(data, "outputs")
-        )
+            return self._forms.raise_finished(self._decoded(data, "journal"))
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            if isinstance(error, CodecError):
+                raise
+            raise CodecError("journal", f"an entry does not have the form of a finished delivery ({error})") from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import os
+from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -11,10 +13,13 @@ from typing import Self
 
 import trio
 
-from actorflow.checkpoint import rules, sqlite_rows
+from actorflow.checkpoint import lease_rules, rules, sqlite_journal, sqlite_leases, sqlite_rows
+from actorflow.checkpoint.clock import wall_time
 from actorflow.checkpoint.group_commit import GroupCommit
-from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit
+from actorflow.checkpoint.pruning import Pruning
+from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit, JournalEntry, Lease
 from actorflow.checkpoint.sqlite_connections import Readers, Work, Writer
+from actorflow.checkpoint.sqlite_prune import PruneStep, prune_step
 from actorflow.checkpoint.sqlite_schema import SqliteFile
 from actorflow.checkpoint.threads import T, run_in_thread
 
@@ -31,23 +36,33 @@ class SqliteCheckpointStorage:
     time, and any number one after the other; after `close` the next call opens the file again.
 
     What concurrent callers write is committed together, in one transaction. A write that a transaction has taken up is
-    waited for, however cancelled the caller is; SQLite waits at most `busy_timeout` for another writer.
+    waited for, however cancelled the caller is; SQLite waits at most `busy_timeout` for another writer. A process that
+    is stopped in the middle of a transaction keeps all others from writing until it goes on or ends, whatever the leases.
 
     Args:
         path: The file. Its folder must exist.
         synchronous: "full" makes every commit durable before `save` returns, through a power cut. "normal" is faster,
             and as safe against a crash of the process; a power cut may take the last commits, never mix or tear them.
         busy_timeout: Seconds to wait for another process that is writing.
+        lease_ttl: Seconds after which a lease that is not renewed may be overtaken.
 
     Raises:
         ValueError: An argument is none of these.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, synchronous: str = "full", busy_timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: str = "full",
+        busy_timeout: float = 10.0,
+        lease_ttl: float = 30.0,
+    ) -> None:
         if synchronous not in ("full", "normal"):
             raise ValueError(f"synchronous is {synchronous!r}; it is 'full' or 'normal'")
         if not 0 <= busy_timeout <= 1_000_000:
             raise ValueError(f"busy_timeout is {busy_timeout!r}; it is seconds, 0 to 1000000")
+        lease_rules.check_ttl(lease_ttl)
         name = os.fspath(path)
         if name in ("", ":memory:") or not rules.is_storable(name):
             raise ValueError(f"path is {name!r}; name a file, or use InMemoryCheckpointStorage()")
@@ -57,6 +72,7 @@ class SqliteCheckpointStorage:
         self._commits = GroupCommit(self._writer.commit, trio.CapacityLimiter(1))
         self._reading = trio.CapacityLimiter(_READERS)
         self._place = str(self._file.path)
+        self._lease_ttl = float(lease_ttl)
 
     def __repr__(self) -> str:
         return f"SqliteCheckpointStorage({self._place!r}, synchronous={self._file.synchronous!r})"
@@ -77,7 +93,8 @@ class SqliteCheckpointStorage:
     async def save(self, commit: Commit) -> CheckpointInfo:
         """Write one checkpoint; see `CheckpointStorage.save`. Durable when it returns, as `synchronous` says."""
         rules.check_commit(commit)
-        return await self._commits.submit(partial(sqlite_rows.insert, commit=commit, place=self._place))
+        work = partial(sqlite_rows.insert, commit=commit, now=wall_time(), place=self._place)
+        return await self._commits.submit(work)
 
     async def load(self, checkpoint_id: CheckpointID | str) -> Checkpoint:
         """Read one checkpoint with its contents; see `CheckpointStorage.load`."""
@@ -110,6 +127,50 @@ class SqliteCheckpointStorage:
     async def delete(self, checkpoint_id: CheckpointID | str) -> None:
         """Delete a leaf; see `CheckpointStorage.delete`."""
         await self._commits.submit(partial(sqlite_rows.delete, checkpoint_id=checkpoint_id, place=self._place))
+
+    async def prune(
+        self, *, workflow_id: str | None = None, keep_last: int | None = None, older_than: timedelta | None = None
+    ) -> int:
+        """Delete old checkpoints, some hundreds in a transaction; see `CheckpointStorage.prune`.
+
+        The room they took is used again; the file does not shrink.
+        """
+        wanted = Pruning.asked(keep_last, older_than)
+        deleted, step = 0, PruneStep()
+        while not step.done:
+            work = partial(prune_step, wanted=wanted, workflow_id=workflow_id, since=step, now=wall_time())
+            step = await self._commits.submit(work)
+            deleted += step.deleted
+        return deleted
+
+    async def acquire_lease(self, workflow_id: str, *, owner: str) -> Lease:
+        """Take the lease of a workflow id; see `CheckpointStorage.acquire_lease`."""
+        lease_rules.check_request(workflow_id, owner)
+        work = partial(
+            sqlite_leases.acquire, workflow_id=workflow_id, owner=owner, ttl=self._lease_ttl, now=wall_time()
+        )
+        return await self._commits.submit(work)
+
+    async def renew_lease(self, lease: Lease) -> None:
+        """Let a lease last from now on; see `CheckpointStorage.renew_lease`."""
+        await self._commits.submit(partial(sqlite_leases.renew, lease=lease, now=wall_time()))
+
+    async def release_lease(self, lease: Lease) -> None:
+        """Give a lease back; see `CheckpointStorage.release_lease`."""
+        await self._commits.submit(partial(sqlite_leases.release, lease=lease))
+
+    async def write_journal(self, entries: Sequence[JournalEntry], *, lease: Lease | None = None) -> None:
+        """Write entries of the journal, all or none; see `CheckpointStorage.write_journal`."""
+        wanted = tuple(entries)
+        rules.check_entries(wanted, lease)
+        work = partial(sqlite_journal.write, entries=wanted, lease=lease, now=wall_time(), place=self._place)
+        await self._commits.submit(work)
+
+    async def read_journal(
+        self, workflow_id: str, checkpoint_id: CheckpointID | str | None
+    ) -> builtins.list[JournalEntry]:
+        """Entries of the superstep after a checkpoint; see `CheckpointStorage.read_journal`."""
+        return await self._read(partial(sqlite_journal.read, workflow_id=workflow_id, checkpoint_id=checkpoint_id))
 
     async def _read(self, work: Work[T]) -> T:
         return await run_in_thread(self._readers.read, work, limiter=self._reading)

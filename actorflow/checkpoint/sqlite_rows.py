@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apsw
 import attrs
 
-from actorflow.checkpoint import rules
+from actorflow.checkpoint import rules, sqlite_journal, sqlite_leases
 from actorflow.checkpoint.chain import merge, unpack_delta
+from actorflow.checkpoint.clock import EPOCH, MICROSECOND, microseconds
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, CheckpointKind, Commit
 from actorflow.errors import CheckpointError
 
-__all__ = ["Page", "children", "delete", "insert", "latest", "lineage", "list_headers", "load"]
+__all__ = [
+    "Page",
+    "chain_of",
+    "children",
+    "delete",
+    "drop_unused_run",
+    "insert",
+    "latest",
+    "lineage",
+    "list_headers",
+    "load",
+]
 
 _KINDS = (CheckpointKind.ENTRY, CheckpointKind.SUPERSTEP, CheckpointKind.RESPONSES)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 # CROSS JOIN keeps the order of the tables: from the checkpoint to what it names, each by its key.
 _HEADERS = """
@@ -71,9 +80,10 @@ _INSERT = """
 """
 
 
-def insert(connection: apsw.Connection, commit: Commit, place: str) -> CheckpointInfo:
+def insert(connection: apsw.Connection, commit: Commit, now: float, place: str) -> CheckpointInfo:
     """Write one checkpoint and give it its sequence; or return the header that is there."""
     info = commit.info
+    sqlite_leases.check_may_write(connection, info.workflow_id, commit.lease, now)
     existing = connection.execute(_FIND_HEADER, (info.id,)).fetchone()
     if existing is not None:
         header = _header(existing)
@@ -86,10 +96,11 @@ def insert(connection: apsw.Connection, commit: Commit, place: str) -> Checkpoin
         _INSERT,
         (
             *(info.id, parent, workflow, definition, run, sequence, info.superstep, _KINDS.index(info.kind)),
-            *((info.created_at - _EPOCH) // _MICROSECOND, info.derived_from, info.format_version),
+            *(microseconds(info.created_at), info.derived_from, info.format_version),
             *(commit.full, commit.payload),
         ),
     )
+    sqlite_journal.drop_of_workflow(connection, workflow)
     return attrs.evolve(info, sequence=sequence)
 
 
@@ -125,9 +136,14 @@ def load(connection: apsw.Connection, checkpoint_id: CheckpointID | str, place: 
     """Read one checkpoint: its header, and the rows from its nearest full ancestor on."""
     position = _find(connection, checkpoint_id, place)
     (info,) = _headers(connection.execute(_FIND_HEADER, (checkpoint_id,)))
-    chain: list[Any] = connection.execute(_CHAIN, (position,)).fetchall()
-    contents = merge(unpack_delta(payload, bool(is_full)) for payload, is_full in chain)
+    contents = merge(unpack_delta(payload, is_full) for payload, is_full in chain_of(connection, position))
     return Checkpoint(**attrs.asdict(info, recurse=False), contents=contents)
+
+
+def chain_of(connection: apsw.Connection, position: int) -> Iterator[tuple[bytes, bool]]:
+    """Payloads from the nearest full ancestor of a checkpoint to itself, and whether each is full."""
+    rows: list[Any] = connection.execute(_CHAIN, (position,)).fetchall()
+    return ((payload, bool(is_full)) for payload, is_full in rows)
 
 
 def latest(connection: apsw.Connection, workflow_id: str, place: str) -> Checkpoint | None:
@@ -196,15 +212,21 @@ def delete(connection: apsw.Connection, checkpoint_id: CheckpointID | str, place
     child = connection.execute("SELECT id FROM checkpoint WHERE parent = ? LIMIT 1", (position,)).fetchone()
     if child is not None:
         raise rules.has_children(checkpoint_id, child[0], place)
+    sqlite_journal.drop_following(connection, (position,))
     (gone,) = connection.execute("DELETE FROM checkpoint WHERE position = ? RETURNING run, workflow", (position,))
     run, workflow = gone
+    drop_unused_run(connection, run)
     connection.execute(
-        "DELETE FROM run WHERE key = ?1 AND NOT EXISTS "
-        "(SELECT 1 FROM checkpoint WHERE workflow = ?2 AND run = ?1 ORDER BY sequence DESC)",
-        (run, workflow),
+        "DELETE FROM workflow WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM checkpoint WHERE workflow = ?1) "
+        "AND NOT EXISTS (SELECT 1 FROM journal WHERE workflow = ?1)",
+        (workflow,),
     )
+
+
+def drop_unused_run(connection: apsw.Connection, run: int) -> None:
+    """Forget a run that has no checkpoint any more."""
     connection.execute(
-        "DELETE FROM workflow WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM checkpoint WHERE workflow = ?1)", (workflow,)
+        "DELETE FROM run WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM checkpoint WHERE run = ?1)", (run,)
     )
 
 
@@ -239,7 +261,7 @@ def _header(row: Any) -> CheckpointInfo:
         superstep=superstep,
         kind=_KINDS[kind],
         graph_signature=signature,
-        created_at=_EPOCH + timedelta(microseconds=created),
+        created_at=EPOCH + created * MICROSECOND,
         sequence=sequence,
         derived_from=derived,
         format_version=version,

@@ -1,10 +1,4 @@
-"""The SQLite file: its tables, how it is opened, and what is refused.
-
-What repeats is written once: a checkpoint row names its run by number, and the run names the workflow and the graph.
-One superstep is one row in ``checkpoint``. The payload is its last column, so that what does not fit a page lies on
-pages of its own, which reading headers never touches. ``position`` is the order of writing over all workflow ids; a
-parent always has a lower one, so ancestry has no cycles and any listing has a total order without a clock.
-"""
+"""The SQLite file: how it is opened, and what is refused."""
 
 from __future__ import annotations
 
@@ -15,53 +9,10 @@ from pathlib import Path
 import apsw
 import attrs
 
+from actorflow.checkpoint.sqlite_tables import APPLICATION_ID, SCHEMA_VERSION, set_up
 from actorflow.errors import CheckpointError
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "SqliteFile", "has_moved"]
-
-APPLICATION_ID = 0x61637466
-"""Marks a database file as ours ("actf"); SQLite keeps it in the file's header."""
-
-SCHEMA_VERSION = 1
-"""Version of the tables below, kept as ``user_version``; a file of a later one is refused."""
-
-_SCHEMA = (
-    "CREATE TABLE workflow (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE)",
-    "CREATE TABLE definition (key INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
-    """
-    CREATE TABLE run (
-        key INTEGER PRIMARY KEY,
-        id TEXT NOT NULL,
-        workflow INTEGER NOT NULL REFERENCES workflow(key),
-        definition INTEGER NOT NULL REFERENCES definition(key),
-        graph_signature TEXT NOT NULL,
-        UNIQUE (workflow, id, definition, graph_signature)
-    )
-    """,
-    """
-    CREATE TABLE checkpoint (
-        position INTEGER PRIMARY KEY,
-        id TEXT NOT NULL UNIQUE,
-        parent INTEGER REFERENCES checkpoint(position) CHECK (parent < position),
-        workflow INTEGER NOT NULL REFERENCES workflow(key),
-        definition INTEGER NOT NULL REFERENCES definition(key),
-        run INTEGER NOT NULL REFERENCES run(key),
-        sequence INTEGER NOT NULL,
-        superstep INTEGER NOT NULL,
-        kind INTEGER NOT NULL,
-        created_at INTEGER NOT NULL, -- microseconds since 1970-01-01 UTC
-        derived_from TEXT,
-        format_version INTEGER NOT NULL,
-        is_full INTEGER NOT NULL,
-        payload BLOB NOT NULL,
-        UNIQUE (workflow, sequence)
-    )
-    """,
-    "CREATE INDEX checkpoint_by_parent ON checkpoint (parent)",
-    "CREATE INDEX checkpoint_by_definition ON checkpoint (definition)",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
 
 
 @attrs.frozen
@@ -122,8 +73,8 @@ class SqliteFile:
 
     def _prepare(self, connection: apsw.Connection) -> None:
         connection.set_busy_timeout(int(self.busy_timeout * 1000))
-        if connection.pragma("user_version") == 0:
-            _create_tables(connection)
+        if connection.pragma("user_version") < SCHEMA_VERSION:
+            set_up(connection)
         self._turn_on_wal(connection)
         connection.pragma("synchronous", self.synchronous)
         connection.pragma("foreign_keys", True)
@@ -158,18 +109,3 @@ def has_moved(connection: apsw.Connection) -> bool:
     flag = ctypes.c_int(0)
     connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, ctypes.addressof(flag))
     return flag.value != 0
-
-
-def _create_tables(connection: apsw.Connection) -> None:
-    # Before write-ahead logging is turned on, so that the mark in the header is in the file itself from its first
-    # page on, and a file without it is never half of ours.
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        if connection.pragma("user_version") == 0:  # another opener may have been faster
-            for statement in _SCHEMA:
-                connection.execute(statement)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise

@@ -16,6 +16,8 @@ from typing import TypeVar, TypeVarTuple, Unpack
 import outcome
 import trio
 
+from actorflow.checkpoint.clock import runs_on_virtual_time
+
 __all__ = ["run_in_thread"]
 
 T = TypeVar("T")
@@ -33,15 +35,9 @@ async def run_in_thread(fn: Callable[[Unpack[Ts]], T], *args: *Ts, limiter: trio
         args: Its arguments.
         limiter: What bounds the number of threads; trio's default limiter if None.
     """
-    if not _clock_autojumps():
+    if not runs_on_virtual_time():
         return await trio.to_thread.run_sync(fn, *args, limiter=limiter)
     return await _run_holding_clock(fn, *args, limiter=limiter)
-
-
-def _clock_autojumps() -> bool:
-    # Importing trio.testing costs 0.1 s and more; where nobody has imported it, no clock can be a MockClock.
-    testing = sys.modules.get("trio.testing")
-    return testing is not None and isinstance(trio.lowlevel.current_clock(), testing.MockClock)
 
 
 async def _run_holding_clock(fn: Callable[[Unpack[Ts]], T], *args: *Ts, limiter: trio.CapacityLimiter | None) -> T:

@@ -85,6 +85,7 @@ class TypeDispatch:
         self._narrower_claims = _predecessors(self._claims, _Claim.precedes)
         self._narrower_wholes = _predecessors(wholes, is_more_specific)
         self._answers: dict[type, int | None] = {}
+        self._accepted: dict[type, bool] = {}
         self._candidates: dict[type, tuple[_Claim, ...]] = {}
         self._refuse_ambiguous_claims()
 
@@ -110,16 +111,22 @@ class TypeDispatch:
 
     def accepts(self, value: object) -> bool:
         """Whether any handler takes a value, be it one of several that tie."""
-        answer = self._answers.get(type(value), _LOOK_INSIDE)
-        if answer != _LOOK_INSIDE:
-            return answer is not None
-        return any(claim.matcher.matches(value) for claim in self._possible(value))
+        accepted = self._accepted.get(type(value))
+        return accepted if accepted is not None else self._is_claimed(value)
+
+    def _is_claimed(self, value: object) -> bool:
+        possible = self._possible(value)
+        accepted = any(claim.matcher.matches(value) for claim in possible)
+        if _settled_by_class(value, possible):
+            self._accepted[type(value)] = accepted
+        return accepted
 
     def _look(self, value: object) -> int | None:
         possible = self._possible(value)
         answer = self._choose([claim for claim in possible if claim.matcher.matches(value)], value)
-        if value.__class__ is type(value) and all(claim.matcher.plain is not None for claim in possible):
+        if _settled_by_class(value, possible):
             self._answers[type(value)] = answer
+            self._accepted[type(value)] = answer is not None
         return answer
 
     def _possible(self, value: object) -> tuple[_Claim, ...]:
@@ -143,6 +150,7 @@ class TypeDispatch:
         if len(self._candidates) >= _REMEMBERED_CLASSES:
             self._candidates.clear()
             self._answers.clear()
+            self._accepted.clear()
         self._candidates[kind] = candidates
 
     def _choose(self, met: list[_Claim], value: object) -> int | None:
@@ -175,6 +183,11 @@ class TypeDispatch:
 
     def _names(self, handlers: Iterable[int]) -> str:
         return " and ".join(f"{self._labels[index]} ({describe(self._annotations[index])})" for index in handlers)
+
+
+def _settled_by_class(value: object, possible: Iterable[_Claim]) -> bool:
+    """Whether all values of this class are taken alike."""
+    return value.__class__ is type(value) and all(claim.matcher.plain is not None for claim in possible)
 
 
 def _claims(annotations: Sequence[object]) -> tuple[_Claim, ...]:

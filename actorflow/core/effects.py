@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, StrEnum
 from typing import Any, Final
 
 import attrs
 
-__all__ = ["REMOVED", "Delivery", "Effects", "Output", "OutputKind", "PendingRequest", "Sent", "Write", "WriteKind"]
+__all__ = [
+    "REMOVED",
+    "Delivery",
+    "Effects",
+    "Finished",
+    "Output",
+    "OutputKind",
+    "PendingRequest",
+    "Sent",
+    "Write",
+    "WriteKind",
+]
 
 
 class _Removed:
@@ -116,3 +128,18 @@ class Effects:
     writes: list[Write] = attrs.Factory(list)
     outputs: list[Output] = attrs.Factory(list)
     requests: list[PendingRequest] = attrs.Factory(list)
+
+
+@attrs.frozen(eq=False)
+class Finished:
+    """A delivery whose handler has returned, in a superstep that has not committed (yet).
+
+    Attributes:
+        effects: What it did.
+        overlay: The shared state as the same executor's next delivery sees it: written values by key.
+        state_after: The executor's own state after it; `REMOVED` if it keeps none.
+    """
+
+    effects: Effects
+    overlay: Mapping[str, Any]
+    state_after: Any

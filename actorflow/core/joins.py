@@ -100,22 +100,26 @@ def _fire_active(
     """Fire active joins until none can.
 
     A join that fires wakes its target, which can reach the silent source of another; so a join that others could still
-    feed comes after them. Joins that could only feed each other would wait for ever: the first declared goes first.
+    feed comes after them. Of joins that could only feed each other, and would wait for ever, the first declared goes first.
     """
     fired: set[str] = set()
     reachable: set[str] = set().union(*(reach(executor) for executor in awake))
     left = [join for join in candidates if reachable.isdisjoint(join.silent(held[join.id]))]
     while left:
-        chosen = next((join for join in left if _unfed(join, left, held, reach)), left[0])
+        chosen = next(join for join in left if _is_next(join, left, held, reach))
         fired.add(chosen.id)
         reachable |= reach(chosen.target)
         left = [join for join in left if join is not chosen and reachable.isdisjoint(join.silent(held[join.id]))]
     return fired
 
 
-def _unfed(join: Join, others: list[Join], held: Mapping[str, Held], reach: Callable[[str], frozenset[str]]) -> bool:
-    silent = join.silent(held[join.id])
-    return all(other is join or reach(other.target).isdisjoint(silent) for other in others)
+def _is_next(join: Join, others: list[Join], held: Mapping[str, Held], reach: Callable[[str], frozenset[str]]) -> bool:
+    """Whether every join that feeds this one is fed by it in turn; feeding is transitive, so there is always such a join."""
+
+    def feeds(one: Join, other: Join) -> bool:
+        return not reach(one.target).isdisjoint(other.silent(held[other.id]))
+
+    return all(not feeds(other, join) or feeds(join, other) for other in others)
 
 
 def _firing(join: Join, held: Held) -> Firing:

@@ -51,7 +51,10 @@ def merge_writes(state: Mapping[str, Any], writes: Iterable[Write], reducers: Ma
             old = merged[key]
         elif reducer is None:
             old = REMOVED
-        else:  # a reducer may change its first argument in place, and that one is committed
+        else:
             old = private_copy(state.get(key, REMOVED))
-        merged[key] = fold(old, write, reducer)
+        # A reducer may change its arguments in place. What is committed must not change before the commit, nor the writes:
+        # if the commit fails they are merged again.
+        private = write if reducer is None else Write(key, write.kind, private_copy(write.value))
+        merged[key] = fold(old, private, reducer)
     return merged

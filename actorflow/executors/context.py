@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ContextPort", "WorkflowContext"]
 
-OutT = TypeVar("OutT", default=Never, contravariant=True)
-WorkflowOutT = TypeVar("WorkflowOutT", default=Never, contravariant=True)
+OutT_contra = TypeVar("OutT_contra", default=Never, contravariant=True)
+WorkflowOutT_contra = TypeVar("WorkflowOutT_contra", default=Never, contravariant=True)
 
 
 class ContextPort(Protocol):
@@ -68,7 +68,7 @@ class ContextPort(Protocol):
         ...
 
 
-class WorkflowContext(Generic[OutT, WorkflowOutT]):
+class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
     """A handler's way to the workflow. Valid until the handler returns.
 
     ``WorkflowContext`` alone may send and yield nothing, ``WorkflowContext[Out]`` may send ``Out`` messages,
@@ -145,7 +145,7 @@ class WorkflowContext(Generic[OutT, WorkflowOutT]):
 
     # What takes effect when the superstep commits.
 
-    def send_message(self, message: OutT, target_id: str | None = None) -> None:
+    def send_message(self, message: OutT_contra, target_id: str | None = None) -> None:
         """Send a message along this executor's edges.
 
         Args:
@@ -221,7 +221,7 @@ class WorkflowContext(Generic[OutT, WorkflowOutT]):
 
     # What streams at once.
 
-    async def yield_output(self, value: WorkflowOutT) -> None:
+    async def yield_output(self, value: WorkflowOutT_contra) -> None:
         """Yield an output of the workflow. A slow consumer of the run's stream holds this back.
 
         It streams now, marked with this attempt; it is part of the result once the superstep commits. If cancelled, the

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import typing
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from actorflow.core.annotations import substitute
+from actorflow.core.values import private_copy
 from actorflow.errors import HandlerSignatureError, StateTypeError
-from actorflow.executors.annotations import local_names
+from actorflow.executors.annotations import class_names, resolve_in_class, type_arguments
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.handlers import HandlerTable, compile_handlers
+
+_NO_DEFAULT = object()
 
 __all__ = ["Executor"]
 
@@ -17,8 +22,8 @@ __all__ = ["Executor"]
 class Executor:
     """The base of executors: subclass it and mark methods with `handler` and `response_handler`.
 
-    A class that annotates ``state: T``, where T can be constructed without arguments, gets a ``self.state`` that the
-    runtime saves, restores and rolls back by itself. For anything else override the checkpoint hooks.
+    A class that annotates ``state: T``, where T can be constructed without arguments or a default is given, gets a
+    ``self.state`` that the runtime saves, restores and rolls back by itself. For anything else override the checkpoint hooks.
 
     An executor object belongs to one workflow; give builders a factory to build many.
 
@@ -35,14 +40,13 @@ class Executor:
     """Stable name of the type in graph signatures; the class name unless set. Set it before renaming a class (F42)."""
 
     _local_names: ClassVar[Mapping[str, Any]] = {}
+    _table: ClassVar[HandlerTable]
+    _state_annotation: ClassVar[Any]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Remember what string annotations mean where the class is defined."""
         super().__init_subclass__(**kwargs)
-        strings: list[Any] = list(cls.__dict__.get("__annotations__", {}).values())
-        for attribute in cls.__dict__.values():
-            strings.extend(getattr(attribute, "__annotations__", {}).values())
-        cls._local_names = {**cls._local_names, **local_names(strings, depth=1)}
+        cls._local_names = class_names(cls)
 
     def __init__(self, id: str, *, concurrency: int = 1) -> None:  # noqa: A002 - the design's name
         if not isinstance(id, str) or not id:
@@ -86,7 +90,7 @@ class Executor:
         Raises:
             WorkflowValidationError: They do not compile.
         """
-        return type(self)._class_table()
+        return self._class_table()
 
     @property
     def signature_name(self) -> str:
@@ -111,9 +115,14 @@ class Executor:
     def _class_table(cls) -> HandlerTable:
         table = cls.__dict__.get("_table")
         if table is None:
-            table = compile_handlers(cls, cls._local_names)
-            cls._table = table
+            names = {base: base.names_at_definition() for base in cls.__mro__ if issubclass(base, Executor)}
+            cls._table = table = compile_handlers(cls, names)
         return typing.cast("HandlerTable", table)
+
+    @classmethod
+    def names_at_definition(cls) -> Mapping[str, Any]:
+        """What the string annotations in the body of this very class meant where it was defined."""
+        return cls._local_names
 
     @classmethod
     def state_annotation(cls) -> Any:
@@ -127,11 +136,14 @@ class Executor:
         return cls._state_annotation
 
     def new_state(self) -> Any:
-        """A fresh state object.
+        """A fresh state object: a copy of the class's default, or the type called without arguments.
 
         Raises:
             StateTypeError: The type cannot be constructed without arguments.
         """
+        default = getattr(type(self), "state", _NO_DEFAULT)
+        if default is not _NO_DEFAULT:
+            return private_copy(default)
         annotation = type(self).state_annotation()
         constructor = typing.get_origin(annotation) or annotation
         try:
@@ -144,18 +156,20 @@ class Executor:
 
 
 def _find_state_annotation(cls: type[Executor]) -> Any:
-    if not any("state" in base.__dict__.get("__annotations__", {}) for base in cls.__mro__):
+    owner = next((base for base in cls.__mro__ if "state" in inspect.get_annotations(base)), None)
+    if owner is None:
         return None
+    names = owner.names_at_definition() if issubclass(owner, Executor) else {}
     try:
-        hints = typing.get_type_hints(cls, localns={**vars(typing), **cls._local_names, cls.__name__: cls})
-    except (NameError, TypeError) as error:
+        annotation = resolve_in_class(owner, "state", names)
+    except (NameError, SyntaxError, TypeError) as error:
         raise StateTypeError(
-            f"the annotations of executor class {cls.__name__} cannot be resolved ({error}); import the name at module level"
+            f"the annotation of state of executor class {cls.__name__} cannot be resolved ({error}); import the name at "
+            f"module level"
         ) from error
-    annotation = hints.get("state")
-    if typing.get_origin(annotation) is ClassVar:
+    if typing.get_origin(annotation) is ClassVar or annotation is ClassVar:
         raise StateTypeError(f"state of executor class {cls.__name__} is a ClassVar; a state belongs to one executor")
-    return annotation
+    return substitute(annotation, type_arguments(cls).get(owner, {}))
 
 
 def check_executor(executor: Executor) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import attrs
 
+from actorflow.checkpoint.threads import run_in_thread
 from actorflow.errors import HandlerSignatureError
 from actorflow.executors.annotations import local_names
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.executor import Executor
 from actorflow.executors.handlers import HandlerTable, compile_function
-from actorflow.checkpoint.threads import run_in_thread
 
 __all__ = ["FunctionExecutor", "executor"]
 
@@ -85,7 +85,7 @@ def executor(function: Callable[..., Any]) -> FunctionExecutor: ...
 @typing.overload
 def executor(
     *,
-    id: str | None = ...,  # noqa: A002
+    id: str | None = ...,
     concurrency: int = ...,
 ) -> Callable[[Callable[..., Any]], FunctionExecutor]: ...
 def executor(
@@ -107,14 +107,12 @@ def executor(
     Raises:
         HandlerSignatureError: It is not a function.
     """
-    if function is not None and not callable(function):
+    if function is not None and (isinstance(function, type) or not callable(function)):
         raise HandlerSignatureError(f"@executor decorates a function, not {function!r}; write @executor(id=...)")
 
     def make(target: Callable[..., Any]) -> FunctionExecutor:
-        names = local_names(getattr(target, "__annotations__", {}).values(), depth=1)
-        return FunctionExecutor(target, id or _name_of(target), concurrency=concurrency, names=names)
+        names = local_names(target, getattr(target, "__annotations__", {}).values())
+        name = _name_of(target) if id is None else id
+        return FunctionExecutor(target, name, concurrency=concurrency, names=names)
 
-    if function is None:
-        return make
-    names = local_names(getattr(function, "__annotations__", {}).values(), depth=1)
-    return FunctionExecutor(function, id or _name_of(function), concurrency=concurrency, names=names)
+    return make if function is None else make(function)

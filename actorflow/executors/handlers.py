@@ -10,10 +10,11 @@ from typing import Any, Never, TypeVar
 
 import attrs
 
+from actorflow.core.annotations import substitute
 from actorflow.core.dispatch import TypeDispatch
 from actorflow.core.types import compatible, describe, is_subtype, members, type_variables
 from actorflow.errors import HandlerSignatureError, MessageTypeError
-from actorflow.executors.annotations import bound_type_variables, resolve_hints, substitute
+from actorflow.executors.annotations import names_for, resolve, type_arguments
 from actorflow.executors.context import WorkflowContext
 
 __all__ = ["HandlerSpec", "HandlerTable", "compile_function", "compile_handlers", "handler", "response_handler"]
@@ -38,7 +39,7 @@ class _Mark:
 @typing.overload
 def handler(function: F) -> F: ...
 @typing.overload
-def handler(*, input: Any = ..., output: Any = ..., workflow_output: Any = ...) -> Callable[[F], F]: ...  # noqa: A002
+def handler(*, input: Any = ..., output: Any = ..., workflow_output: Any = ...) -> Callable[[F], F]: ...
 def handler(
     function: Callable[..., Any] | None = None,
     *,
@@ -58,6 +59,7 @@ def handler(
     """
 
     def mark(method: F) -> F:
+        _check_decorated("handler", "input=...", method)
         setattr(method, _MARK, _Mark(is_response=False, input=input, output=output, workflow_output=workflow_output))
         return method
 
@@ -89,11 +91,19 @@ def response_handler(
     """
 
     def mark(method: F) -> F:
+        _check_decorated("response_handler", "request=..., response=...", method)
         mark = _Mark(is_response=True, request=request, input=response, output=output, workflow_output=workflow_output)
         setattr(method, _MARK, mark)
         return method
 
     return mark if function is None else mark(function)
+
+
+def _check_decorated(decorator: str, arguments: str, decorated: object) -> None:
+    if isinstance(decorated, type) or not callable(decorated):
+        raise HandlerSignatureError(
+            f"@{decorator} decorates a method, not {decorated!r}; give types by name: @{decorator}({arguments})"
+        )
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -111,7 +121,7 @@ class HandlerSpec:
     """
 
     label: str
-    call: Callable[..., Awaitable[None]]
+    call: Callable[..., Awaitable[object]]
     takes: Any
     sends: tuple[Any, ...]
     yields: tuple[Any, ...]
@@ -215,12 +225,12 @@ def _once(kinds: typing.Iterable[Any]) -> tuple[Any, ...]:
     return tuple(seen)
 
 
-def compile_handlers(cls: type, names: Mapping[str, Any]) -> HandlerTable:
+def compile_handlers(cls: type, names: Mapping[type, Mapping[str, Any]]) -> HandlerTable:
     """Compile the marked methods of an executor class.
 
     Args:
         cls: The class.
-        names: Local names its string annotations use.
+        names: Local names that string annotations use, by the class that defines the method.
 
     Raises:
         HandlerSignatureError: A handler is not as it must be, or there is none.
@@ -229,31 +239,34 @@ def compile_handlers(cls: type, names: Mapping[str, Any]) -> HandlerTable:
     marked = _marked_methods(cls)
     if not marked:
         raise HandlerSignatureError(f"executor class {cls.__name__} has no @handler method; add one")
-    bound = bound_type_variables(cls)
-    scope = {**names, cls.__name__: cls}
-    specs = [_compile(f"{cls.__name__}.{name}", method, mark, scope, bound) for name, method, mark in marked]
+    bound = type_arguments(cls)
+    specs = []
+    for name, owner, method, mark in marked:
+        scope = names_for(method, names.get(owner, {}), owner)
+        specs.append(_compile(f"{cls.__name__}.{name}", method, mark, scope, bound.get(owner, {})))
     return HandlerTable(
         tuple(spec for spec in specs if spec.request is _UNSET),
         tuple(spec for spec in specs if spec.request is not _UNSET),
     )
 
 
-def _marked_methods(cls: type) -> list[tuple[str, Callable[..., Any], _Mark]]:
+def _marked_methods(cls: type) -> list[tuple[str, type, Callable[..., Any], _Mark]]:
+    """Name, defining class, function and mark of each handler; what a subclass overrides counts once."""
     marked = []
     seen: set[str] = set()
     for base in cls.__mro__:
         for name, attribute in base.__dict__.items():
-            mark = getattr(attribute, _MARK, None)
-            if mark is None or name in seen:
+            if name in seen or not hasattr(attribute, _MARK):
                 continue
             seen.add(name)
-            actual = inspect.getattr_static(cls, name)
-            actual_mark = getattr(actual, _MARK, None)
-            if actual_mark is None:
+            owner = next(each for each in cls.__mro__ if name in each.__dict__)
+            actual = owner.__dict__[name]
+            mark = getattr(actual, _MARK, None)
+            if mark is None:
                 raise HandlerSignatureError(
                     f"{cls.__name__}.{name} overrides a handler but is not one; decorate it, or rename it"
                 )
-            marked.append((name, actual, actual_mark))
+            marked.append((name, owner, actual, mark))
     return marked
 
 
@@ -264,7 +277,7 @@ def _compile(
     if not inspect.iscoroutinefunction(method):
         raise HandlerSignatureError(f"handler {label} must be 'async def'")
     parameters = _positional(label, method, wanted)
-    hints = _hints(label, method, names)
+    hints = _Hints(label, method, names)
     takes = _message_type(label, parameters[-2], mark.input, hints, bound)
     request = _message_type(label, parameters[1], mark.request, hints, bound) if mark.is_response else _UNSET
     sends, yields = _context_types(label, parameters[-1], mark, hints, bound)
@@ -281,7 +294,7 @@ def compile_function(label: str, function: Callable[..., Any], names: Mapping[st
     count = len(inspect.signature(function).parameters)
     wants_context = count != 1
     parameters = _positional(label, function, ["message", "ctx"] if wants_context else ["message"])
-    hints = _hints(label, function, names)
+    hints = _Hints(label, function, names_for(function, names))
     mark = _Mark(is_response=False, input=_UNSET, output=_UNSET, workflow_output=_UNSET)
     takes = _message_type(label, parameters[0], _UNSET, hints, {})
     sends, yields = _context_types(label, parameters[1], mark, hints, {}) if wants_context else ((), ())
@@ -299,17 +312,25 @@ def _positional(label: str, function: Callable[..., Any], wanted: list[str]) -> 
     return [parameter.name for parameter in parameters]
 
 
-def _hints(label: str, function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return resolve_hints(function, names)
-    except (NameError, SyntaxError, TypeError, AttributeError) as error:
-        raise HandlerSignatureError(
-            f"the annotations of handler {label} cannot be resolved ({error}); import the name at module level, or give "
-            f"the types to the decorator"
-        ) from error
+@attrs.frozen
+class _Hints:
+    """The annotations of a handler, each resolved when it is asked for: a type given to the decorator replaces one."""
+
+    label: str
+    function: Callable[..., Any]
+    names: Mapping[str, Any]
+
+    def get(self, parameter: str, default: Any) -> Any:
+        try:
+            return resolve(self.function, parameter, self.names, default)
+        except (NameError, SyntaxError, TypeError, AttributeError) as error:
+            raise HandlerSignatureError(
+                f"the annotation of {parameter!r} of handler {self.label} cannot be resolved ({error}); import the name "
+                f"at module level, or give the types to the decorator"
+            ) from error
 
 
-def _message_type(label: str, parameter: str, given: Any, hints: Mapping[str, Any], bound: Mapping[Any, Any]) -> Any:
+def _message_type(label: str, parameter: str, given: Any, hints: _Hints, bound: Mapping[Any, Any]) -> Any:
     annotation = given if given is not _UNSET else hints.get(parameter, _UNSET)
     if annotation is _UNSET:
         raise HandlerSignatureError(
@@ -330,9 +351,10 @@ def _concrete(label: str, what: str, annotation: Any, bound: Mapping[Any, Any]) 
 
 
 def _context_types(
-    label: str, parameter: str, mark: _Mark, hints: Mapping[str, Any], bound: Mapping[Any, Any]
+    label: str, parameter: str, mark: _Mark, hints: _Hints, bound: Mapping[Any, Any]
 ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    annotation = hints.get(parameter, _UNSET)
+    given = mark.output is not _UNSET and mark.workflow_output is not _UNSET
+    annotation = _UNSET if given else hints.get(parameter, _UNSET)
     explicit = mark.input is not _UNSET or mark.output is not _UNSET or mark.workflow_output is not _UNSET
     if annotation is _UNSET and not explicit:
         raise HandlerSignatureError(
@@ -351,7 +373,7 @@ def _context_types(
     )
 
 
-def _check_return(label: str, hints: Mapping[str, Any]) -> None:
+def _check_return(label: str, hints: _Hints) -> None:
     returned = hints.get("return", type(None))
     if returned is not type(None) and returned is not Never:
         raise HandlerSignatureError(

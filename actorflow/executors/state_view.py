@@ -72,11 +72,7 @@ class StateView:
         """
         for key in list(self._copies):
             self._settle(key)
-        writes = [
-            write if is_immutable(write.value) else Write(write.key, write.kind, private_copy(write.value))
-            for write in self._writes
-        ]
-        return writes, {key: private_copy(value) for key, value in self._own.items()}
+        return list(map(_frozen, self._writes)), {key: private_copy(value) for key, value in self._own.items()}
 
     def _current(self, key: str) -> Any:
         if key in self._own:
@@ -91,13 +87,19 @@ class StateView:
         if reducer is None:
             self._own[write.key] = fold(REMOVED, write, None)
         else:  # every write counts, so each must keep the value it had when it was made
-            write = Write(write.key, write.kind, private_copy(write.value))
-            self._own[write.key] = fold(private_copy(self._current(write.key)), write, reducer)
+            write = _frozen(write)
+            self._own[write.key] = fold(private_copy(self._current(write.key)), _frozen(write), reducer)
         self._writes.append(write)
 
     def _settle(self, key: str) -> None:
         """Turn a copy that was changed in place into a write."""
         original, copied = self._copies.pop(key, (None, None))
         if not same_value(original, copied):
+            write = Write(key, WriteKind.REPLACE, copied)
             self._own[key] = copied
-            self._writes.append(Write(key, WriteKind.REPLACE, copied))
+            self._writes.append(_frozen(write) if key in self._reducers else write)
+
+
+def _frozen(write: Write) -> Write:
+    """A write that nobody's later changes reach."""
+    return write if is_immutable(write.value) else Write(write.key, write.kind, private_copy(write.value))

@@ -59,15 +59,16 @@ class Edge:
     source: str
     target: str
     condition: Condition | None = None
+    # As the other groups have them, and read for every message.
+    targets: tuple[str, ...] = attrs.field(init=False, eq=False, repr=False)
+    always: bool = attrs.field(init=False, eq=False, repr=False)
 
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """The ends."""
+    @targets.default
+    def _the_one(self) -> tuple[str, ...]:
         return (self.target,)
 
-    @property
-    def always(self) -> bool:
-        """Whether every message goes to every target."""
+    @always.default
+    def _is_unconditional(self) -> bool:
         return self.condition is None
 
     def __str__(self) -> str:
@@ -94,8 +95,8 @@ class FanOutEdges:
 
     def choose(self, _value: Any) -> Choosing:
         """Choose targets for a message."""
+        yield from ()
         return self.targets
-        yield
 
 
 @attrs.frozen
@@ -172,8 +173,8 @@ class FanInEdges:
 
     def choose(self, _value: Any) -> Choosing:
         """Choose the target."""
+        yield from ()
         return self.targets
-        yield
 
 
 EdgeGroup = Edge | FanOutEdges | MultiSelectionEdges | SwitchCaseEdges | FanInEdges

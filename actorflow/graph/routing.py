@@ -82,7 +82,11 @@ def route(graph: Graph, source_id: str, sent: Sent, into: Routing) -> Generator[
         if not chosen and reason != "type":
             reason = "condition"
         for target in chosen:
-            if _take(graph, group, source_id, target, value, into):
+            if isinstance(group, FanInEdges):
+                into.arrive(group.join, source_id, value)
+                taken = True
+            elif graph.nodes[target].inputs.accepts(value):
+                into.deliveries.append(Delivery(target, value, (source_id,)))
                 taken = True
             else:
                 reason = "type"
@@ -96,16 +100,6 @@ def _choose(group: EdgeGroup, value: Any) -> Generator[Any, Any, Sequence[str]]:
     except Exception as error:
         error.add_note(f"raised by the condition of {group} for a {type(value).__name__}")
         raise
-
-
-def _take(graph: Graph, group: EdgeGroup, source_id: str, target: str, value: Any, into: Routing) -> bool:
-    if isinstance(group, FanInEdges):
-        into.arrive(group.join, source_id, value)
-        return True
-    if not graph.nodes[target].inputs.accepts(value):
-        return False
-    into.deliveries.append(Delivery(target, value, (source_id,)))
-    return True
 
 
 def _only_target(graph: Graph, source_id: str) -> str | None:

@@ -2,22 +2,41 @@
 
 It covers what decides routing: executors by id and stable type name, what they handle, the edge groups in their order,
 and the identity of every condition and selection. A named function is identified by its name and by the plain values it
-captured, so that moving or reformatting it changes nothing; a lambda, having no name, by its compiled code, which also
-differs between Python's minor versions: name the conditions of graphs whose checkpoints must outlive an upgrade.
+captured (atoms, enum members, types, other functions, and containers and frozen attrs objects and dataclasses of these),
+so that moving or reformatting it changes nothing; a lambda, having no name, by its compiled code, which also differs
+between Python's minor versions: name the conditions of graphs whose checkpoints must outlive an upgrade.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
 from functools import partial
-from types import CodeType, FunctionType, MethodType
-from typing import Any
+from operator import attrgetter, itemgetter, methodcaller
+from types import CodeType, EllipsisType, FunctionType, MethodType, NoneType
+from typing import Any, get_origin
+from uuid import UUID
+
+import attrs
 
 from actorflow.core.types import describe
 from actorflow.graph.edges import Edge, EdgeGroup, FanInEdges, FanOutEdges, MultiSelectionEdges
 from actorflow.graph.graph import Graph, Node
 
 __all__ = ["callable_identity", "graph_signature"]
+
+_ATOMS = frozenset(
+    {
+        NoneType, EllipsisType, bool, int, float, complex, str, bytes, date, datetime, time, timedelta, timezone,
+        Decimal, UUID,
+    }
+)  # fmt: skip
+_FUNCTIONS = (FunctionType, MethodType, partial)
+_GETTERS = (attrgetter, itemgetter, methodcaller)
 
 
 def graph_signature(graph: Graph) -> str:
@@ -56,20 +75,87 @@ def _group_line(group: EdgeGroup) -> str:
 
 
 def callable_identity(function: Any) -> str:
-    """What a user's function is, independent of where it lives and of this process."""
-    if function is None:
-        return "-"
-    if isinstance(function, partial):
-        bound = [*map(_plain, function.args), *((name, _plain(value)) for name, value in function.keywords.items())]
-        return f"partial({callable_identity(function.func)}, {bound})"
-    if isinstance(function, MethodType):
-        return f"{type(function.__self__).__name__}.{function.__func__.__name__}"
-    if not isinstance(function, FunctionType):
-        return getattr(function, "__name__", type(function).__name__)
-    captured = [_plain(cell) for cell in _captured(function)]
-    if function.__name__ == "<lambda>":
-        return f"lambda {_code_digest(function.__code__)} {captured}"
-    return f"{function.__qualname__.rpartition('<locals>.')[2]} {captured}"
+    """What a user's function is, independent of where it lives and of this process.
+
+    Args:
+        function: Any callable; None for none.
+    """
+    return "-" if function is None else _Identity().of_function(function)
+
+
+@attrs.define(eq=False)
+class _Identity:
+    """One question. What is being described already is named and not entered again: functions may capture themselves."""
+
+    _open: list[Any] = attrs.Factory(list)
+
+    def of_function(self, function: Any) -> str:
+        if isinstance(function, partial):
+            bound = [*map(self.of_value, function.args), self.of_value(function.keywords)]
+            return f"partial({self.of_function(function.func)}, {bound})"
+        if isinstance(function, MethodType):
+            return f"{self.of_value(function.__self__)}.{function.__func__.__name__}"
+        if isinstance(function, FunctionType):
+            return self._entered(function, function.__name__, self._of_python_function)
+        return getattr(function, "__name__", None) or self.of_value(function)
+
+    def _of_python_function(self, function: FunctionType) -> str:
+        captured = [self.of_value(value) for value in _captured(function)]
+        if function.__name__ == "<lambda>":
+            return f"lambda {self._of_code(function.__code__)} {captured}"
+        return f"{function.__qualname__.rpartition('<locals>.')[2]} {captured}"
+
+    def _of_code(self, code: CodeType) -> str:
+        constants = [
+            self._of_code(each) if isinstance(each, CodeType) else self.of_value(each) for each in code.co_consts
+        ]
+        text = f"{code.co_code.hex()} {constants} {code.co_names} {code.co_varnames}"
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def of_value(self, value: Any) -> str:
+        """What a function captured, as far as it is plain data; of anything else the name of its type."""
+        if type(value) in _ATOMS:
+            return repr(value)
+        if isinstance(value, type) or get_origin(value) is not None:
+            return describe(value)
+        if isinstance(value, Enum):
+            return f"{type(value).__name__}.{value.name}"
+        if isinstance(value, _FUNCTIONS):
+            return self.of_function(value)
+        if isinstance(value, _GETTERS):
+            return repr(value)
+        return self._entered(value, type(value).__name__, self._of_container)
+
+    def _of_container(self, value: Any) -> str:
+        if isinstance(value, (list, tuple)):
+            return f"{type(value).__name__}[{', '.join(map(self.of_value, value))}]"
+        if isinstance(value, (frozenset, set)):
+            return f"{type(value).__name__}{{{', '.join(sorted(map(self.of_value, value)))}}}"
+        if isinstance(value, dict):
+            pairs = sorted(f"{self.of_value(key)}: {self.of_value(item)}" for key, item in value.items())
+            return f"{type(value).__name__}{{{', '.join(pairs)}}}"
+        fields = [f"{name}={self.of_value(getattr(value, name, None))}" for name in _field_names(type(value))]
+        return f"{type(value).__name__}({', '.join(fields)})"
+
+    def _entered(self, value: Any, name: str, describe_inside: Callable[[Any], str]) -> str:
+        if any(value is each for each in self._open):
+            return name
+        self._open.append(value)
+        try:
+            return describe_inside(value)
+        finally:
+            self._open.pop()
+
+
+def _field_names(kind: type) -> list[str]:
+    if getattr(kind, "__hash__", None) in (
+        None,
+        object.__hash__,
+    ):  # no value: its fields may change while workflows run
+        return []
+    if attrs.has(kind):
+        return [field.name for field in attrs.fields(kind)]
+    return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
 
 
 def _captured(function: FunctionType) -> list[Any]:
@@ -81,21 +167,3 @@ def _captured(function: FunctionType) -> list[Any]:
         except ValueError:  # not assigned yet
             cells.append(None)
     return [*defaults, *cells]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, (bool, int, float, str, bytes, type(None))):
-        return repr(value)
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_plain, value))}]"
-    if isinstance(value, (frozenset, set)):
-        return f"{{{', '.join(sorted(map(_plain, value)))}}}"
-    if isinstance(value, FunctionType) and value.__name__ != "<lambda>":
-        return value.__name__
-    return type(value).__name__
-
-
-def _code_digest(code: CodeType) -> str:
-    constants = [_code_digest(c) if isinstance(c, CodeType) else _plain(c) for c in code.co_consts]
-    text = f"{code.co_code.hex()} {constants} {code.co_names} {code.co_varnames}"
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

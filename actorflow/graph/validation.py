@@ -19,7 +19,7 @@ from actorflow.errors import (
 from actorflow.graph.edges import Case, Default, EdgeGroup, FanInEdges, sources_of
 from actorflow.graph.graph import Graph, Node
 
-__all__ = ["SelfLoopWarning", "check_ends", "check_outputs", "check_switch", "validate"]
+__all__ = ["SelfLoopWarning", "check_ends", "check_function", "check_outputs", "check_switch", "validate"]
 
 
 class SelfLoopWarning(UserWarning):
@@ -37,8 +37,13 @@ def check_ends(kind: str, where: str, ends: Sequence[str]) -> None:
 
 def check_switch(source: str, cases: Sequence[Case | Default]) -> None:
     """Refuse a switch whose Default is missing, doubled or not last (F22), or that has no case."""
-    defaults = [index for index, case in enumerate(cases) if isinstance(case, Default)]
     where = f"the switch after {source!r}"
+    strangers = [case for case in cases if not isinstance(case, (Case, Default))]
+    if strangers:
+        raise SwitchCaseError(
+            f"{where} has {strangers[0]!r} among its cases; give Case(condition, target) or Default(target)"
+        )
+    defaults = [index for index, case in enumerate(cases) if isinstance(case, Default)]
     if not defaults:
         raise SwitchCaseError(f"{where} has no Default; end the list with Default(target)")
     if len(defaults) > 1:
@@ -47,6 +52,15 @@ def check_switch(source: str, cases: Sequence[Case | Default]) -> None:
         raise SwitchCaseError(f"{where} has its Default at position {defaults[0] + 1} of {len(cases)}; put it last")
     if len(cases) < 2:
         raise SwitchCaseError(f"{where} has no Case before its Default; add one, or use add_edge")
+    for case in cases:
+        if isinstance(case, Case):
+            check_function("condition", f"a case of {where}", case.condition)
+
+
+def check_function(what: str, where: str, function: object) -> None:
+    """Refuse a condition or selection that cannot be called, before a message meets it."""
+    if not callable(function):
+        raise EdgeGroupError(f"the {what} of {where} is {function!r}; it must be a function of the message")
 
 
 def validate(graph: Graph) -> None:
@@ -121,7 +135,7 @@ def _warn_of_loops(graph: Graph) -> None:
                 warnings.warn(
                     f"{group} is a self-loop: executor {source!r} must stop sending at some point",
                     SelfLoopWarning,
-                    stacklevel=4,
+                    stacklevel=5,  # the caller of build()
                 )
 
 

@@ -14,16 +14,16 @@ from typing import Any, Protocol
 import attrs
 import trio
 
-from actorflow.core.effects import REMOVED, Delivery, Output, Sent
+from actorflow.core.effects import REMOVED, Delivery, Finished, Output, Sent
 from actorflow.core.values import private_copy, same_value
 from actorflow.errors import MessageTypeError
-from actorflow.events import ExecutorCompletedEvent, ExecutorInvokedEvent, WorkflowEvent
-from actorflow.executors.context import ContextPort, WorkflowContext
+from actorflow.events import ExecutorCompletedEvent, ExecutorInvokedEvent
+from actorflow.executors.context import WorkflowContext
 from actorflow.executors.executor import Executor
 from actorflow.executors.handlers import HandlerSpec, HandlerTable
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.handover import Handover
-from actorflow.runtime.standing import Finished
+from actorflow.runtime.surroundings import Surroundings
 
 __all__ = ["Actor", "ActorPort", "Slot"]
 
@@ -51,21 +51,11 @@ class Slot:
     error: BaseException | None = None
 
 
-class ActorPort(ContextPort, Protocol):
-    """What an actor needs of its run."""
+class ActorPort(Protocol):
+    """Whom an actor tells how far it is."""
 
-    @property
-    def strict(self) -> bool:
-        """Whether a message changed in place is an error."""
-        ...
-
-    @property
-    def listening(self) -> bool:
-        """Whether anybody will see an event."""
-        ...
-
-    async def emit(self, kind: type[WorkflowEvent], **fields: Any) -> None:
-        """Hand an event of the runtime to whoever listens."""
+    async def delivery_finished(self, slot: Slot) -> None:
+        """An actor finished one delivery; its next one waits for this."""
         ...
 
     def actor_done(self) -> None:
@@ -83,14 +73,16 @@ class Actor:
 
     Attributes:
         executor: The user's code.
-        port: The run.
+        surroundings: The run, as the handler sees it.
         states: Captures the executor's own state, if it has one.
+        port: Told how far it is.
         stop_error: What ``on_stop`` raised.
     """
 
     executor: Executor
-    port: ActorPort
+    surroundings: Surroundings
     states: ExecutorStates
+    port: ActorPort
     stop_error: Exception | None = None
     _inbox: Handover[list[Slot] | None] = attrs.Factory(Handover)
     _overlay: Mapping[str, Any] = _NOTHING
@@ -102,7 +94,7 @@ class Actor:
     def __attrs_post_init__(self) -> None:
         self._table = self.executor.handler_table
         self._stateful = self.executor.id in self.states.stateful
-        self._strict = self.port.strict
+        self._strict = self.surroundings.definition.strict
 
     def wake(self, slots: list[Slot]) -> None:
         """Deliver a superstep's messages to the parked task."""
@@ -134,7 +126,7 @@ class Actor:
         if type(self.executor).on_start is Executor.on_start:
             return True
         try:
-            await self.executor.on_start(WorkflowContext(self.port, self.executor))
+            await self.executor.on_start(WorkflowContext(self.surroundings, self.executor))
         except trio.Cancelled:
             raise
         except BaseException as error:  # noqa: BLE001 - an outcome is a value
@@ -148,7 +140,7 @@ class Actor:
         if type(self.executor).on_stop is Executor.on_stop:
             return
         try:
-            await self.executor.on_stop(WorkflowContext(self.port, self.executor))
+            await self.executor.on_stop(WorkflowContext(self.surroundings, self.executor))
         except Exception as error:  # noqa: BLE001 - an outcome is a value
             error.add_note(f"raised by on_stop of executor {self.executor.id!r}")
             self.stop_error = error
@@ -179,34 +171,36 @@ class Actor:
                 self._failed = True
                 self.port.actor_failed()  # at once: others of a pool may be at work for long
                 return
+            await self.port.delivery_finished(slot)
             if count % _YIELD_EVERY == 0:
                 await trio.lowlevel.checkpoint()
 
     async def _handle(self, slot: Slot) -> None:
         """Run the handler; its outcome goes into the slot. Only Cancelled gets out."""
-        port, executor, delivery = self.port, self.executor, slot.delivery
+        surroundings, executor, delivery = self.surroundings, self.executor, slot.delivery
+        emitter = surroundings.emitter
         try:
             spec, arguments = _handler_of(self._table, executor.id, delivery)
             overlay = self._overlay if executor.concurrency == 1 else None
             ctx: WorkflowContext[Any, Any] = WorkflowContext(
-                port, executor, spec=spec, delivery=delivery, index=slot.index, overlay=overlay
+                surroundings, executor, spec=spec, delivery=delivery, index=slot.index, overlay=overlay
             )
             await trio.lowlevel.checkpoint_if_cancelled()
-            listening = port.listening
+            listening = emitter.sink.listening
             if listening:
-                await port.emit(ExecutorInvokedEvent, executor_id=executor.id, data=delivery.value)
+                await emitter.emit(ExecutorInvokedEvent, executor_id=executor.id, data=delivery.value)
             await self._call(spec, arguments, ctx)
             effects, self._overlay = ctx.finish()
             state_after = await self.states.capture(executor) if self._stateful else REMOVED
             if listening:
                 sent, outputs = _values(effects.sent), _values(effects.outputs)
-                await port.emit(ExecutorCompletedEvent, executor_id=executor.id, sent=sent, outputs=outputs)
+                await emitter.emit(ExecutorCompletedEvent, executor_id=executor.id, sent=sent, outputs=outputs)
             slot.finished = Finished(effects, self._overlay, state_after)
         except trio.Cancelled:
             raise
         except BaseException as error:  # noqa: BLE001 - an outcome is a value; the runner decides what becomes of it
             error.add_note(
-                f"raised by executor {executor.id!r} in superstep {port.superstep}, handling a "
+                f"raised by executor {executor.id!r} in superstep {surroundings.superstep}, handling a "
                 f"{type(delivery.value).__name__}"
             )
             slot.error = error

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 import trio
 
+from actorflow.checkpoint.records import CheckpointInfo
 from actorflow.core.effects import PendingRequest
-from actorflow.events import RequestInfoEvent, WorkflowEvent
+from actorflow.errors import CheckpointError
+from actorflow.events import (
+    CheckpointFailedEvent,
+    CheckpointSavedEvent,
+    MessageDroppedEvent,
+    RequestInfoEvent,
+    WorkflowEvent,
+)
+from actorflow.graph.routing import Dropped
 from actorflow.runtime.stream import EventSink, Note, made
 
-__all__ = ["Emitter"]
+__all__ = ["Emitter", "request_event"]
 
 
 @attrs.define(eq=False)
@@ -24,11 +33,14 @@ class Emitter:
         run_id: The run.
         sink: Where events go.
         superstep: Number of the superstep under way.
+        in_haste: Whether to tell of saves only what there is room for: the run is on its way out, for a bounded time,
+            and a consumer that does not read must not use it up.
     """
 
     run_id: str
     sink: EventSink
     superstep: int = 0
+    in_haste: bool = False
     _sequence: int = 0
     # Time of day, moved on by trio's clock: under a MockClock the clock's jumps show, and a set clock never does.
     _epoch: float = attrs.field(factory=lambda: time.time() - trio.current_time())
@@ -70,6 +82,37 @@ class Emitter:
             await self.sink.put(stamped)
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def tell_dropped(self, dropped: Sequence[Dropped]) -> None:
+        """Tell of messages that nothing took."""
+        for each in dropped:
+            await self.emit(
+                MessageDroppedEvent,
+                reason=each.reason,
+                message=each.value,
+                source_id=each.source_id,
+                target_id=each.target_id,
+            )
+
+    async def tell_requests(self, requests: Sequence[PendingRequest]) -> None:
+        """Tell of open requests."""
+        for request in requests:
+            if self.sink.listening:
+                await self.sink.put(self.request_event(request))
+
+    async def saved(self, info: CheckpointInfo) -> None:
+        """Tell that a checkpoint is in the storage."""
+        await self._tell_of_save(CheckpointSavedEvent, checkpoint_id=info.id, parent_id=info.parent_id)
+
+    async def save_failed(self, error: CheckpointError) -> None:
+        """Tell that a checkpoint could not be written."""
+        await self._tell_of_save(CheckpointFailedEvent, error=error)
+
+    async def _tell_of_save(self, kind: type[WorkflowEvent], **fields: Any) -> None:
+        if self.in_haste:
+            self.emit_nowait(kind, **fields)
+        else:
+            await self.emit(kind, **fields)
 
     def request_event(self, request: PendingRequest) -> RequestInfoEvent:
         """The event that tells of an open request."""

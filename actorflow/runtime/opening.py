@@ -24,6 +24,7 @@ from actorflow.errors import (
 )
 from actorflow.graph.routing import Dropped
 from actorflow.runtime.definition import Definition
+from actorflow.runtime.journal import read_finished
 from actorflow.runtime.recorder import Durability
 from actorflow.runtime.standing import Standing
 from actorflow.runtime.superstep import drop_joins
@@ -243,7 +244,10 @@ async def load_standing(
         mark = RunMark(f"{snapshot.mark.origin}@{workflow_id}", snapshot.mark.begun_at)
         snapshot.apply({RUN: mark})
         ledger.skip({RUN: mark})
-    return Standing(snapshot=snapshot, head=checkpoint, storage=arguments.storage, ledger=ledger)
+    finished = {}
+    if arguments.checkpoint_id is LATEST:  # an explicit checkpoint is taken as it was committed
+        finished = await read_finished(arguments.storage, workflow_id, checkpoint.id, definition.codec)
+    return Standing(snapshot=snapshot, head=checkpoint, storage=arguments.storage, ledger=ledger, finished=finished)
 
 
 async def _read(arguments: RunArguments, workflow_id: str) -> Checkpoint:

@@ -70,11 +70,6 @@ class Ownership:
         self._holder = None
         self._limiter.release_on_behalf_of(token)
 
-    def release_run(self, run_id: str) -> None:
-        """Give ownership back on behalf of a run; nothing happens if it does not hold it (any more)."""
-        if self._holder is not None and self._holder.run_id == run_id:
-            self.release(self._holder)
-
     @property
     def holder(self) -> str | None:
         """Id of the run that owns the workflow."""

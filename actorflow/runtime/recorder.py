@@ -9,6 +9,7 @@ durability     a superstep's commit is written
 "superstep"    before the next superstep starts
 "async"        while the next superstep runs; at most one is under way
 "exit"         with all others of the run, when it ends in any way
+"delivery"     before the next superstep starts; and what each delivery did, before its actor's next delivery
 =============  ==========================================================================================
 
 The commit that opens a run (entry or responses) is always written before its first superstep.
@@ -25,10 +26,10 @@ import attrs
 import trio
 
 from actorflow.checkpoint.ledger import Ledger, Staged
-from actorflow.checkpoint.records import CheckpointID, CheckpointInfo, CheckpointKind, Commit
+from actorflow.checkpoint.records import CheckpointID, CheckpointInfo, CheckpointKind, Commit, Lease
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.core.snapshot import Changes
-from actorflow.errors import CheckpointError
+from actorflow.errors import CheckpointError, LeaseLostError
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.standing import Standing
 
@@ -44,6 +45,10 @@ class Durability(StrEnum):
     SUPERSTEP = "superstep"
     ASYNC = "async"
     EXIT = "exit"
+    DELIVERY = "delivery"
+
+
+_AT_ONCE = (Durability.SUPERSTEP, Durability.DELIVERY)
 
 
 class RecorderPort(Protocol):
@@ -79,6 +84,7 @@ class Recorder:
         workflow_id: Whose lineage grows.
         run_id: Who writes.
         storage: Where to; None to keep commits in memory only.
+        lease: The storage's grant, on which every write is conditional.
         durability: When.
         port: Told of every save.
         start_soon: Starts a task in the run's nursery.
@@ -89,6 +95,7 @@ class Recorder:
     workflow_id: str
     run_id: str
     storage: CheckpointStorage | None
+    lease: Lease | None
     durability: Durability
     port: RecorderPort
     start_soon: Callable[..., None]
@@ -123,7 +130,7 @@ class Recorder:
             return
         await self._finish_saving()
         ledger = self._ledger()
-        at_once = opens or self.durability is Durability.SUPERSTEP
+        at_once = opens or self.durability in _AT_ONCE
         mark = ledger.mark() if at_once or not self._undo else None
         ledger.record(snapshot, changes)
         self._last = (kind, superstep)
@@ -147,6 +154,11 @@ class Recorder:
         saving = self._stage()
         await self._save(saving)
         await self._settle(saving)
+
+    @property
+    def stands_on_head(self) -> bool:
+        """Whether the storage has all that is committed."""
+        return self._saving is None and not self._undo
 
     @property
     def unsaved(self) -> bool:
@@ -209,7 +221,7 @@ class Recorder:
             created_at=datetime.now(UTC),
             derived_from=head.id if head is not None and self.parent_id is None else None,
         )
-        return _Saving(staged, Commit(info=info, payload=staged.payload, full=staged.full))
+        return _Saving(staged, Commit(info=info, payload=staged.payload, full=staged.full, lease=self.lease))
 
     async def _save(self, saving: _Saving) -> None:
         """Store, and adopt the new head with no checkpoint between; an error of the storage becomes a value."""
@@ -256,10 +268,14 @@ class Recorder:
 
         Raises:
             CheckpointError: It failed, and that fails the run.
+            LeaseLostError: Another process has taken the workflow id over.
         """
         if saving.info is not None:
             await self.port.saved(saving.info)
             return
+        if isinstance(saving.error, LeaseLostError):
+            self.abandon_unsaved()
+            raise saving.error
         what = f"checkpoint {saving.commit.info.id!r} of superstep {saving.commit.info.superstep}"
         cause = saving.error or TimeoutError(f"not finished within {GRACE} s of a cancellation")
         error = CheckpointError(f"{what} of workflow {self.workflow_id!r} could not be saved: {cause}")

@@ -13,25 +13,19 @@ Invariants:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import structlog
 import trio
 
-from actorflow.checkpoint.records import CheckpointInfo, CheckpointKind
-from actorflow.core.effects import REMOVED, Output, OutputKind, PendingRequest
-from actorflow.core.merge import Reducer
-from actorflow.core.snapshot import STATE, Snapshot
-from actorflow.errors import CheckpointError, ConvergenceError
+from actorflow.checkpoint.records import CheckpointKind
+from actorflow.core.effects import REMOVED, Finished, OutputKind
+from actorflow.core.snapshot import Snapshot
+from actorflow.errors import CheckpointError, ConvergenceError, LeaseLostError
 from actorflow.events import (
-    CheckpointFailedEvent,
-    CheckpointSavedEvent,
     ExecutorFailedEvent,
     FailedEvent,
-    IntermediateEvent,
-    MessageDroppedEvent,
-    OutputEvent,
     StartedEvent,
     StatusEvent,
     SuperstepCompletedEvent,
@@ -40,21 +34,21 @@ from actorflow.events import (
     WorkflowEvent,
     WorkflowRunState,
 )
-from actorflow.graph.routing import Dropped
-from actorflow.runtime.actor import Actor, Slot
+from actorflow.runtime.actor import Slot
+from actorflow.runtime.answers import Answers
+from actorflow.runtime.crew import Crew
 from actorflow.runtime.emitter import Emitter
-from actorflow.runtime.handover import Handover
 from actorflow.runtime.house import House
-from actorflow.runtime.opening import Opening, RunArguments, answer_changes, check_answer
-from actorflow.runtime.recorder import GRACE, Recorder
+from actorflow.runtime.journal import Journal
+from actorflow.runtime.leasing import LeaseKeeper
+from actorflow.runtime.opening import Opening, RunArguments, answer_changes
+from actorflow.runtime.recorder import GRACE, Durability, Recorder
 from actorflow.runtime.run import Run, RunResult
-from actorflow.runtime.standing import Finished
 from actorflow.runtime.stream import EventLog
 from actorflow.runtime.superstep import superstep_result
+from actorflow.runtime.surroundings import Surroundings
 
 __all__ = ["Runner"]
-
-_log = structlog.get_logger("actorflow")
 
 
 class Runner:
@@ -66,10 +60,18 @@ class Runner:
         arguments: What the caller gave.
         opening: How the run begins.
         wait_for_responses: Whether to stay, when idle with open requests, for `Run.respond`.
+        lease: The storage's grant to write, if the storage grants any.
     """
 
     def __init__(
-        self, house: House, run: Run, arguments: RunArguments, opening: Opening, *, wait_for_responses: bool
+        self,
+        house: House,
+        run: Run,
+        arguments: RunArguments,
+        opening: Opening,
+        *,
+        wait_for_responses: bool,
+        lease: LeaseKeeper | None = None,
     ) -> None:
         self._house = house
         self._definition = house.definition
@@ -78,25 +80,20 @@ class Runner:
         self._opening = opening
         self._wait_for_responses = wait_for_responses
         self._arguments = arguments
-        self._sink = run.sink
+        self._lease = lease
         self._emitter = Emitter(run.id, run.sink)
-        self.emit = self._emitter.emit  # hands an event of the engine to whoever listens
+        surroundings = Surroundings(house.definition, house.standing, self._emitter, arguments.config)
+        keeps_each = arguments.durability is Durability.DELIVERY
+        self._crew = Crew(house.executors, house.states, surroundings, self._keep if keeps_each else None)
+        self._answers = Answers()
         self._nursery: trio.Nursery | None = None
-        self._actors: dict[str, Actor] = {}
-        self._slots: Sequence[Slot] = ()
-        self._busy_actors = 0
-        self._barrier: Handover[None] = Handover()
-        self._answers: list[tuple[PendingRequest, Any]] = []
-        self._answered = trio.Event()
+        self._recorder: Recorder | None = None
+        self._journal: Journal | None = None
+        self._limit = 0
+        self._idle = opening.idle
         self._cancelled = False
         self._completed = False
-        self._logs = structlog.is_configured()
-        self._unwinding = False
-        self._idle = opening.idle
-        self._answerable = True
-        self._limit = 0
         self._failure: BaseException | None = None
-        self._recorder: Recorder | None = None
         run.attach(self)
 
     # The run from beginning to end.
@@ -120,18 +117,10 @@ class Runner:
             self._conclude()
             if outside:
                 self._announce_end_nowait()
-            self._actors.clear()  # they know the runner, as the recorder does: without this the run would be cyclic garbage
+            self._crew.dismiss()
             self._recorder = None
         await self._announce_end()
         self._run.sink.close()
-
-    async def _announce(self) -> None:
-        self._house.status = WorkflowRunState.IN_PROGRESS
-        self._emitter.superstep = self._opening.superstep
-        await self.emit(StartedEvent)
-        await self.emit(StatusEvent, status=WorkflowRunState.IN_PROGRESS)
-        if self._opening.restored:
-            await self._tell_requests(list(self._snapshot.requests.values()))
 
     async def _work(self) -> None:
         """The nursery of the run: opened here, closed when this returns."""
@@ -156,199 +145,197 @@ class Runner:
             self._nursery = None
 
     async def _body(self, nursery: trio.Nursery) -> None:
+        if self._lease is not None:
+            nursery.start_soon(self._lease.renew, self._fail, name=f"lease of run {self._run.id}")
         await self._announce()
         recorder = await self._open(nursery)
         while await self._superstep_or_answers(nursery):
             pass
-        self._answerable = False
-        if any(slot.error is not None for slot in self._slots):
-            nursery.cancel_scope.cancel(reason=f"superstep {self.superstep} of run {self._run.id} failed")
+        self._answers.closed = True
+        if self._crew.failed:
+            nursery.cancel_scope.cancel(reason=f"superstep {self._emitter.superstep} of run {self._run.id} failed")
             return
-        for actor in self._actors.values():
-            actor.stop()
+        self._crew.stop()
         await recorder.close()
+        if self._lease is not None:
+            self._lease.stop_renewing()
         self._completed = True
 
     def _fail(self, error: BaseException) -> None:
+        """The run failed of something else than a handler: end it."""
         if self._failure is None:
             self._failure = error
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} failed: {error!r}")
 
+    async def _announce(self) -> None:
+        self._house.status = WorkflowRunState.IN_PROGRESS
+        self._emitter.superstep = self._opening.superstep
+        await self._emitter.emit(StartedEvent)
+        await self._emitter.emit(StatusEvent, status=WorkflowRunState.IN_PROGRESS)
+        if self._opening.restored:
+            await self._emitter.tell_requests(list(self._snapshot.requests.values()))
+
     async def _open(self, nursery: trio.Nursery) -> Recorder:
-        standing, arguments = self._standing, self._arguments
+        standing, arguments, opening = self._standing, self._arguments, self._opening
+        lease = self._lease.lease if self._lease is not None else None
         parent = None
         if arguments.storage is not None:
             parent = await standing.parent_in(arguments.storage, self._definition)
+            if hasattr(arguments.storage, "write_journal"):
+                self._journal = Journal(arguments.storage, self._house.id, self._definition.codec, lease)
         self._recorder = recorder = Recorder(
             standing=standing,
             definition=self._definition,
             workflow_id=self._house.id,
             run_id=self._run.id,
             storage=arguments.storage,
+            lease=lease,
             durability=arguments.durability,
-            port=self,
+            port=self._emitter,
             start_soon=nursery.start_soon,
             parent_id=parent,
         )
-        opening = self._opening
         if opening.changes is not None:
             await recorder.commit(opening.changes, opening.superstep, opening.kind, opens=True)
         if opening.kind is CheckpointKind.ENTRY and opening.changes is not None:
             standing.finished = {}
-        self._limit = self._snapshot.superstep + self._definition.max_supersteps
+        self._renew_limit()
         leftovers, standing.leftovers = standing.leftovers, []
-        await self._tell_dropped([*leftovers, *opening.dropped])
+        await self._emitter.tell_dropped([*leftovers, *opening.dropped])
         return recorder
 
+    def _renew_limit(self) -> None:
+        self._limit = self._snapshot.superstep + self._definition.max_supersteps
+
+    # Supersteps, and answers between them.
+
     async def _superstep_or_answers(self, nursery: trio.Nursery) -> bool:
-        """Do the next thing; False if there is none."""
+        """Do the next thing; False if there is none, or if a superstep failed."""
         if self._answers:
             await self._commit_answers()
         elif self._snapshot.inflight and not self._idle:
             return await self._superstep(nursery)
         elif self._wait_for_responses and self._snapshot.requests:
-            await self._wait_for_answers()
+            await self._change_status(WorkflowRunState.IN_PROGRESS_PENDING_REQUESTS)
+            await self._answers.arrive()
+            await self._change_status(WorkflowRunState.IN_PROGRESS)
         else:
             return False
         return True
 
-    # One superstep.
-
     async def _superstep(self, nursery: trio.Nursery) -> bool:
         """Deliver all, wait for all, commit all. False if it failed."""
-        snapshot = self._snapshot
-        if snapshot.superstep >= self._limit:
-            waiting = tuple(dict.fromkeys(delivery.target_id for delivery in snapshot.inflight))
-            raise ConvergenceError(self._house.id, self._definition.max_supersteps, waiting)
-        superstep = self._emitter.superstep = snapshot.superstep + 1
-        await self.emit(SuperstepStartedEvent)
-        self._slots = [Slot(index, delivery) for index, delivery in enumerate(snapshot.inflight)]
+        snapshot, crew, emitter, recorder = self._snapshot, self._crew, self._emitter, self._recorder
+        assert recorder is not None
+        self._check_limit()
+        superstep = emitter.superstep = snapshot.superstep + 1
+        await emitter.emit(SuperstepStartedEvent)
+        crew.slots = [Slot(index, delivery) for index, delivery in enumerate(snapshot.inflight)]
         if self._standing.finished:
             await self._take_up_finished()
-        self._deliver(nursery)
-        await self._barrier.take()
-        if self._busy_actors:  # it opened early: one has failed
+        if not await crew.work(nursery):
             return False
-        result = await superstep_result(self._definition, snapshot, self._slots, superstep)
-        assert self._recorder is not None
-        await self._recorder.commit(result.changes, superstep, CheckpointKind.SUPERSTEP)
-        self._slots = ()
+        result = await superstep_result(self._definition, snapshot, crew.slots, superstep)
+        await recorder.commit(result.changes, superstep, CheckpointKind.SUPERSTEP)
+        crew.slots = ()
         if result.dropped:
-            await self._tell_dropped(result.dropped)
+            await emitter.tell_dropped(result.dropped)
         if result.requests:
-            await self._tell_requests(result.requests)
-        await self.emit(SuperstepCompletedEvent)
-        if self._logs:
-            _log.debug("superstep", workflow=self._house.id, run=self._run.id, superstep=superstep)
+            await emitter.tell_requests(result.requests)
+        await emitter.emit(SuperstepCompletedEvent)
+        _log_superstep(self._house.id, self._run.id, superstep)
         return True
+
+    def _check_limit(self) -> None:
+        if self._snapshot.superstep >= self._limit:
+            waiting = tuple(dict.fromkeys(delivery.target_id for delivery in self._snapshot.inflight))
+            raise ConvergenceError(self._house.id, self._definition.max_supersteps, waiting)
 
     async def _take_up_finished(self) -> None:
         """Take over what this superstep had finished when it did not commit."""
         finished, self._standing.finished = self._standing.finished, {}
-        for slot in self._slots:
+        for slot in self._crew.slots:
             slot.finished = finished.get(slot.index)
-        for executor_id, state in _states_after(self._slots).items():
+        for executor_id, state in _states_after(self._crew.slots).items():
             await self._house.states.give(executor_id, state)
 
-    def _deliver(self, nursery: trio.Nursery) -> None:
-        batches: dict[str, list[Slot]] = {}
-        for slot in self._slots:
-            batches.setdefault(slot.delivery.target_id, []).append(slot)
-        self._busy_actors = len(batches)
-        for executor_id, slots in batches.items():
-            actor = self._actors.get(executor_id)
-            if actor is not None:
-                actor.wake(slots)
-                continue
-            actor = self._actors[executor_id] = Actor(self._house.executors[executor_id], self, self._house.states)
-            nursery.start_soon(actor.main, slots, name=f"actor:{executor_id}")
-
-    def actor_done(self) -> None:
-        """An actor finished its deliveries; the last one opens the barrier."""
-        self._busy_actors -= 1
-        if not self._busy_actors:
-            self._barrier.give(None)
-
-    def actor_failed(self) -> None:
-        """An actor cannot finish its deliveries: the superstep is lost, so the barrier opens at once."""
-        self._barrier.give(None)
-
-    # Answers given while the run goes on.
+    async def _keep(self, finished: Mapping[int, Finished]) -> None:
+        """Store finished deliveries of the superstep under way."""
+        if self._journal is None:
+            return
+        try:
+            await self._journal.write(self._standing.head_id, self._snapshot.inflight, finished)
+        except LeaseLostError as error:
+            self._fail(error)
+        except CheckpointError as error:
+            await self._emitter.save_failed(error)
+            if self._definition.checkpoint_failures == "raise":
+                self._fail(error)
 
     def respond(self, request_id: str, value: Any) -> None:
         """Check an answer and keep it for the next superstep boundary."""
-        if not self._answerable:  # an answer that is taken is committed, so what comes too late is refused
+        if self._answers.closed:
             raise RuntimeError(f"run {self._run.id!r} is ending; give responses= to the next run")
-        answered = {request.id for request, _ in self._answers}
-        unanswered = {id_: each for id_, each in self._snapshot.requests.items() if id_ not in answered}
-        self._answers.append(check_answer(unanswered, request_id, value))
-        self._answered.set()
+        self._answers.give(self._snapshot.requests, request_id, value)
 
     async def _commit_answers(self) -> None:
-        answers, self._answers = self._answers, []
-        self._idle = False
-        changes = answer_changes(self._snapshot, answers)
         assert self._recorder is not None
+        self._idle = False
+        changes = answer_changes(self._snapshot, self._answers.take())
         await self._recorder.commit(changes, self._snapshot.superstep, CheckpointKind.RESPONSES)
-        self._limit = self._snapshot.superstep + self._definition.max_supersteps  # each turn has its own limit (F09)
-
-    async def _wait_for_answers(self) -> None:
-        self._answered = trio.Event()
-        await self._change_status(WorkflowRunState.IN_PROGRESS_PENDING_REQUESTS)
-        if not self._answers:
-            await self._answered.wait()
-        await self._change_status(WorkflowRunState.IN_PROGRESS)
+        self._renew_limit()  # each turn has its own (F09)
 
     async def _change_status(self, status: WorkflowRunState) -> None:
         self._house.status = status
         self._run.enter(status)
-        await self.emit(StatusEvent, status=status)
+        await self._emitter.emit(StatusEvent, status=status)
 
     # The end.
 
     def cancel(self) -> None:
         """Cancel the run from inside: its tasks end, and `drive` returns."""
-        if any(slot.error is not None for slot in self._slots):
+        if self._crew.failed:
             return  # it has failed already, and ends by itself
         self._cancelled = True
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} was cancelled")
 
+    def _gather_failures(self, *, outside: bool) -> None:
+        """Find what the run failed of, unless the runner itself failed; what handlers raise while cancelled is no failure."""
+        if self._failure is None and not self._cancelled and not outside:
+            crew = self._crew
+            self._failure = crew.first_error() if crew.failed else next(iter(crew.stop_errors), None)
+
     async def _unwind(self) -> None:
         """Bring the workflow back to its last committed superstep; runs shielded, for a bounded time."""
-        self._unwinding = True
-        problems: list[BaseException] = [error for error in self._stop_errors() if error is not self._failure]
+        self._emitter.in_haste = True
         states = self._house.states
-        # Before anything can take up the grace; and those that were only given what they had finished are among them.
-        states.mark_stale([*self._actors, *(slot.delivery.target_id for slot in self._slots)])
+        states.mark_stale(self._crew.touched)  # before anything can use up the grace
+        problems: list[BaseException] = [error for error in self._crew.stop_errors if error is not self._failure]
         if self._recorder is not None:
             try:
                 await self._recorder.close()
             except CheckpointError as error:
                 problems.append(error)
         problems += await states.roll_back(self._snapshot)
+        if self._recorder is not None and self._recorder.stands_on_head:
+            await self._keep(self._finished_here())
+        self._tell_problems(problems)
+
+    def _tell_problems(self, problems: Sequence[BaseException]) -> None:
         for problem in problems:
             told = "; ".join([repr(problem), *getattr(problem, "__notes__", ())])
             if self._failure is not None and problem is not self._failure:
                 self._failure.add_note(f"while the workflow went back to its last committed superstep: {told}")
             self._emitter.emit_nowait(WarningEvent, message=f"while going back to the last superstep: {told}")
 
-    def _gather_failures(self, *, outside: bool) -> None:
-        """Find what the run failed of, unless the runner itself failed; what handlers raise while cancelled is no failure."""
-        failed = [slot for slot in self._slots if slot.error is not None]
-        if self._failure is None and not self._cancelled and not outside:
-            self._failure = _first_error(failed) if failed else next(iter(self._stop_errors()), None)
-
-    def _stop_errors(self) -> list[Exception]:
-        return [actor.stop_error for actor in self._actors.values() if actor.stop_error is not None]
-
     def _conclude(self) -> None:
         """Decide how the run ended. Plain code: nothing can come between."""
         recorder = self._recorder
         if recorder is not None and recorder.unsaved:  # the grace of `_unwind` ran out
             recorder.abandon_unsaved()
-        if self._slots:
+        if self._crew.slots:
             self._standing.finished = self._finished_here()
         status = self._final_status()
         self._house.status = status
@@ -359,7 +346,7 @@ class Runner:
         inflight = dict(enumerate(self._snapshot.inflight))
         return {
             slot.index: slot.finished
-            for slot in self._slots
+            for slot in self._crew.slots
             if slot.finished is not None and inflight.get(slot.index) is slot.delivery
         }
 
@@ -371,10 +358,8 @@ class Runner:
         return WorkflowRunState.IDLE_WITH_PENDING_REQUESTS if self._snapshot.requests else WorkflowRunState.IDLE
 
     def _make_result(self, status: WorkflowRunState) -> RunResult:
-        snapshot = self._snapshot
-        outputs = snapshot.outputs
-        sink = self._sink
-        mark = snapshot.mark
+        snapshot, sink = self._snapshot, self._run.sink
+        outputs, mark = snapshot.outputs, snapshot.mark
         return RunResult(
             outputs=[output.value for output in outputs if output.kind is OutputKind.OUTPUT],
             intermediate_outputs=[output.value for output in outputs if output.kind is OutputKind.INTERMEDIATE],
@@ -387,7 +372,7 @@ class Runner:
 
     async def _announce_end(self) -> None:
         for kind, fields in self._end_events():
-            await self.emit(kind, **fields)
+            await self._emitter.emit(kind, **fields)
 
     def _announce_end_nowait(self) -> None:
         """Tell what there is room for: the caller's task is cancelled and cannot wait for a consumer."""
@@ -396,106 +381,22 @@ class Runner:
         self._run.sink.close()
 
     def _end_events(self) -> Iterator[tuple[type[WorkflowEvent], dict[str, Any]]]:
-        for slot in self._slots:
-            if slot.error is not None:
-                yield ExecutorFailedEvent, {"executor_id": slot.delivery.target_id, "error": slot.error}
+        for slot in self._crew.failed:
+            yield ExecutorFailedEvent, {"executor_id": slot.delivery.target_id, "error": slot.error}
         if self._failure is not None:
             yield FailedEvent, {"error": self._failure}
         yield StatusEvent, {"status": self._house.status}
-
-    # Telling.
-
-    async def _tell_dropped(self, dropped: Sequence[Dropped]) -> None:
-        for each in dropped:
-            await self.emit(
-                MessageDroppedEvent,
-                reason=each.reason,
-                message=each.value,
-                source_id=each.source_id,
-                target_id=each.target_id,
-            )
-
-    async def _tell_requests(self, requests: Sequence[PendingRequest]) -> None:
-        for request in requests:
-            if self.listening:
-                await self._sink.put(self._emitter.request_event(request))
-
-    async def saved(self, info: CheckpointInfo) -> None:
-        """A checkpoint is in the storage."""
-        await self._tell_of_save(CheckpointSavedEvent, checkpoint_id=info.id, parent_id=info.parent_id)
-
-    async def save_failed(self, error: CheckpointError) -> None:
-        """A checkpoint could not be written."""
-        await self._tell_of_save(CheckpointFailedEvent, error=error)
-
-    async def _tell_of_save(self, kind: type[WorkflowEvent], **fields: Any) -> None:
-        if self._unwinding:  # shielded: a consumer that does not read must not use up the grace
-            self._emitter.emit_nowait(kind, **fields)
-        else:
-            await self.emit(kind, **fields)
-
-    # What contexts and actors see.
 
     @property
     def _snapshot(self) -> Snapshot:
         return self._standing.snapshot
 
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """The mapping given to this run."""
-        return self._arguments.config
 
-    @property
-    def superstep(self) -> int:
-        """Number of the superstep under way."""
-        return self._emitter.superstep
-
-    @property
-    def state(self) -> Mapping[str, Any]:
-        """The shared state as the previous superstep left it."""
-        return self._snapshot.table(STATE)
-
-    @property
-    def reducers(self) -> Mapping[str, Reducer]:
-        """Reducers by key."""
-        return self._definition.reducers
-
-    @property
-    def strict(self) -> bool:
-        """Whether a message changed in place is an error."""
-        return self._definition.strict
-
-    @property
-    def listening(self) -> bool:
-        """Whether anybody will see an event."""
-        return self._sink.listening
-
-    def output_kind(self, executor_id: str) -> OutputKind:
-        """Who sees an executor's outputs."""
-        return self._definition.output_kind(executor_id)
-
-    def delivery_id(self, index: int) -> str:
-        """The stable id of a delivery: the run that began its history, its superstep, its place in the canonical order."""
-        mark = self._snapshot.mark
-        assert mark is not None
-        return f"{mark.origin}-{self.superstep}-{index}"
-
-    def check_request_id(self, request_id: str) -> None:
-        """Refuse the id of a request that is open already."""
-        if request_id in self._snapshot.requests:
-            raise ValueError(f"request id {request_id!r} belongs to an open request; give each request its own")
-
-    async def stream_output(self, output: Output, attempt: int) -> None:
-        """Hand an output to whoever listens."""
-        if output.kind is OutputKind.HIDDEN:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            return
-        kind = OutputEvent if output.kind is OutputKind.OUTPUT else IntermediateEvent
-        await self._emitter.emit_output(kind, executor_id=output.executor_id, data=output.value, attempt=attempt)
-
-    async def stream_event(self, event: WorkflowEvent) -> None:
-        """Hand a user's event to whoever listens."""
-        await self._emitter.emit_user_event(event)
+def _log_superstep(workflow_id: str, run_id: str, superstep: int) -> None:
+    """One line for an application that uses structlog and has configured it; importing it for the others is not worth it."""
+    structlog = sys.modules.get("structlog")
+    if structlog is not None and structlog.is_configured():
+        structlog.get_logger("actorflow").debug("superstep", workflow=workflow_id, run=run_id, superstep=superstep)
 
 
 def _states_after(slots: Sequence[Slot]) -> dict[str, Any]:
@@ -505,15 +406,6 @@ def _states_after(slots: Sequence[Slot]) -> dict[str, Any]:
         for slot in slots
         if slot.finished is not None and slot.finished.state_after is not REMOVED
     }
-
-
-def _first_error(failed: Sequence[Slot]) -> BaseException:
-    """The error to raise when handlers failed: the first in canonical order; the others are named in its notes."""
-    first = failed[0].error
-    assert first is not None
-    for slot in failed[1:]:
-        first.add_note(f"executor {slot.delivery.target_id!r} failed in the same superstep: {slot.error!r}")
-    return first
 
 
 def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -8,35 +8,18 @@ that is about to be written. No flag says that a run was resumed.
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
 from actorflow.checkpoint.ledger import Ledger
 from actorflow.checkpoint.records import CheckpointID, CheckpointInfo
 from actorflow.checkpoint.storage import CheckpointStorage
-from actorflow.core.effects import Effects
+from actorflow.core.effects import Finished
 from actorflow.core.snapshot import Snapshot
 from actorflow.errors import CheckpointError, CheckpointNotFoundError
 from actorflow.graph.routing import Dropped
 from actorflow.runtime.definition import Definition
 
-__all__ = ["Finished", "Standing"]
-
-
-@attrs.frozen(eq=False)
-class Finished:
-    """A delivery that was finished in a superstep that did not commit.
-
-    Attributes:
-        effects: What it did.
-        overlay: The shared state as the same executor's next delivery sees it.
-        state_after: The executor's own state after it; `REMOVED` if it keeps none.
-    """
-
-    effects: Effects
-    overlay: Any
-    state_after: Any
+__all__ = ["Standing"]
 
 
 @attrs.define(eq=False)

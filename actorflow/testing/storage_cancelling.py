@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.errors import LeaseHeldError
 from actorflow.testing.storage_clauses import StorageClauses, ids, save_all
-from actorflow.testing.storage_histories import make_commit
+from actorflow.testing.storage_histories import make_commit, make_entry
 
-__all__ = ["CancellingClauses"]
+__all__ = ["CancellingClauses", "cancelled_at"]
 
 _MORE_STEPS_THAN_A_VERB_TAKES = 200
 
@@ -23,7 +24,7 @@ class CancellingClauses(StorageClauses):
         async with self.open_storage() as storage:
             for step in range(_MORE_STEPS_THAN_A_VERB_TAKES):
                 commit = make_commit(f"{step}")
-                returned, reached = await _cancelled_at(step, lambda commit=commit: storage.save(commit))  # type: ignore[misc]
+                returned, reached = await cancelled_at(step, lambda commit=commit: storage.save(commit))  # type: ignore[misc]
                 there = f"{step}" in ids(await storage.list("workflow", limit=1))
                 assert there == returned, f"cancelled at step {step}: returned={returned}, committed={there}"
                 if not reached:
@@ -35,9 +36,35 @@ class CancellingClauses(StorageClauses):
         async with self.open_storage() as storage:
             for step in range(_MORE_STEPS_THAN_A_VERB_TAKES):
                 await storage.save(make_commit(f"{step}"))
-                returned, reached = await _cancelled_at(step, lambda step=step: storage.delete(f"{step}"))  # type: ignore[misc]
+                returned, reached = await cancelled_at(step, lambda step=step: storage.delete(f"{step}"))  # type: ignore[misc]
                 there = f"{step}" in ids(await storage.list())
                 assert there != returned, f"cancelled at step {step}: returned={returned}, still there={there}"
+                if not reached:
+                    break
+            await self._check_still_works(storage)
+
+    async def test_a_journal_entry_cancelled_at_any_step_is_all_or_nothing(self) -> None:
+        """As for save."""
+        async with self.open_storage() as storage:
+            for step in range(_MORE_STEPS_THAN_A_VERB_TAKES):
+                entries = [make_entry(2 * step), make_entry(2 * step + 1)]
+                returned, reached = await cancelled_at(step, lambda entries=entries: storage.write_journal(entries))  # type: ignore[misc]
+                there = [entry for entry in await storage.read_journal("workflow", None) if entry in entries]
+                assert there == (entries if returned else []), f"cancelled at step {step}: returned={returned}"
+                if not reached:
+                    break
+            await self._check_still_works(storage)
+
+    async def test_leasing_cancelled_at_any_step_is_all_or_nothing(self) -> None:
+        """Acquired means held, raised means free; released means free, raised means held."""
+        async with self.open_storage() as storage:
+            for step in range(_MORE_STEPS_THAN_A_VERB_TAKES):
+                name = f"{step}"
+                returned, reached = await cancelled_at(step, lambda name=name: storage.acquire_lease(name, owner="a"))  # type: ignore[misc]
+                assert returned == await _is_held(storage, name), f"cancelled at step {step}: returned={returned}"
+                lease = await storage.acquire_lease(name, owner="b" if not returned else "a")
+                released, _ = await cancelled_at(step, lambda lease=lease: storage.release_lease(lease))  # type: ignore[misc]
+                assert released != await _is_held(storage, name), f"cancelled at step {step}: released={released}"
                 if not reached:
                     break
             await self._check_still_works(storage)
@@ -70,6 +97,7 @@ class CancellingClauses(StorageClauses):
         """Every verb is a checkpoint."""
         async with self.open_storage() as storage:
             await save_all(storage, (make_commit("a"), make_commit("b", "a")))
+            lease = await storage.acquire_lease("leased", owner="a")
             verbs: tuple[Callable[[], Awaitable[object]], ...] = (
                 lambda: storage.save(make_commit("c", "b")),
                 lambda: storage.load("a"),
@@ -78,6 +106,12 @@ class CancellingClauses(StorageClauses):
                 lambda: storage.lineage("b"),
                 lambda: storage.children("a"),
                 lambda: storage.delete("b"),
+                lambda: storage.prune(keep_last=1),
+                lambda: storage.acquire_lease("free", owner="b"),
+                lambda: storage.renew_lease(lease),
+                lambda: storage.release_lease(lease),
+                lambda: storage.write_journal([make_entry(0, "b", workflow_id="leased")], lease=lease),
+                lambda: storage.read_journal("leased", "b"),
             )
             for number, verb in enumerate(verbs):
                 with trio.CancelScope() as scope:
@@ -85,11 +119,22 @@ class CancellingClauses(StorageClauses):
                     await verb()
                 assert scope.cancelled_caught, f"verb {number} is no checkpoint"
             assert ids(await storage.list()) == ["b", "a"]
+            assert await storage.read_journal("leased", "b") == []
+            assert (await _is_held(storage, "leased"), await _is_held(storage, "free")) == (True, False)
 
     async def _check_still_works(self, storage: CheckpointStorage) -> None:
         header = await storage.save(make_commit("after all", workflow_id="fresh"))
         assert header.sequence == 1
         assert (await storage.load("after all")).contents == {"state/last": b"after all"}
+
+
+async def _is_held(storage: CheckpointStorage, workflow_id: str) -> bool:
+    try:
+        lease = await storage.acquire_lease(workflow_id, owner="somebody who asks")
+    except LeaseHeldError:
+        return True
+    await storage.release_lease(lease)
+    return False
 
 
 class _CancelAtStep(trio.abc.Instrument):
@@ -119,7 +164,8 @@ async def _run_with(instrument: _CancelAtStep, verb: Callable[[], Awaitable[obje
     return returned
 
 
-async def _cancelled_at(step: int, verb: Callable[[], Awaitable[object]]) -> tuple[bool, bool]:
+async def cancelled_at(step: int, verb: Callable[[], Awaitable[object]]) -> tuple[bool, bool]:
+    """Run a verb and cancel it before the n-th step of the scheduler; say whether it returned, and was that long."""
     instrument = _CancelAtStep(step)
     returned = await _run_with(instrument, verb)
     return returned, instrument.reached

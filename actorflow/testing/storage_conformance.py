@@ -14,23 +14,37 @@ Example:
 
 The clauses are async methods named ``test_...``, to be run by pytest with pytest-trio and ``trio_mode = true`` (or
 ``pytestmark = pytest.mark.trio``). They use plain assertions, real concurrency and no sleeping; a clause that needs
-several storages opens one after the other. Run them under ``autojump_clock`` too: a storage whose worker threads let
+several storages opens one after the other. Clauses on the ends of leases ask for ``autojump_clock`` and let virtual time
+pass; a storage that goes by another clock than `actorflow.checkpoint.clock` overrides `let_pass`. Run all of them under ``autojump_clock`` too: a storage whose worker threads let
 deadlines fire breaks its users' tests (see `actorflow.checkpoint.threads.run_in_thread`).
 
 What the suite cannot try from inside one process is for the backend's own tests: kill -9 in the middle of a write, a
-full disk, a lost connection, a set-up raced by several processes.
+full disk, a lost connection, a set-up raced by several processes, a holder that is stopped beyond its lease.
 """
 
 from __future__ import annotations
 
 from actorflow.testing.storage_cancelling import CancellingClauses
 from actorflow.testing.storage_clauses import StorageClauses
-from actorflow.testing.storage_histories import RandomHistory, make_commit
+from actorflow.testing.storage_fencing import FencingClauses
+from actorflow.testing.storage_histories import RandomHistory, make_commit, make_entry
+from actorflow.testing.storage_journal import JournalClauses
+from actorflow.testing.storage_leasing import LeasingClauses
+from actorflow.testing.storage_pruning import PruningClauses
 from actorflow.testing.storage_reading import ReadingClauses
 from actorflow.testing.storage_saving import SavingClauses
 
-__all__ = ["RandomHistory", "StorageConformance", "make_commit"]
+__all__ = ["RandomHistory", "StorageConformance", "make_commit", "make_entry"]
 
 
-class StorageConformance(SavingClauses, ReadingClauses, CancellingClauses, StorageClauses):
+class StorageConformance(
+    SavingClauses,
+    ReadingClauses,
+    LeasingClauses,
+    FencingClauses,
+    JournalClauses,
+    PruningClauses,
+    CancellingClauses,
+    StorageClauses,
+):
     """Every clause of `CheckpointStorage`; a subclass says in `open_storage` how a fresh storage is opened."""

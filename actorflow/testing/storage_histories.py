@@ -9,9 +9,17 @@ from datetime import UTC, datetime, timedelta
 import attrs
 
 from actorflow.checkpoint.chain import pack_delta
-from actorflow.checkpoint.records import CheckpointID, CheckpointInfo, CheckpointKind, Commit, Delta
+from actorflow.checkpoint.records import (
+    CheckpointID,
+    CheckpointInfo,
+    CheckpointKind,
+    Commit,
+    Delta,
+    JournalEntry,
+    Lease,
+)
 
-__all__ = ["RandomHistory", "make_commit"]
+__all__ = ["Expected", "RandomHistory", "make_commit", "make_entry"]
 
 _START = datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC)
 
@@ -28,6 +36,7 @@ def make_commit(
     workflow_name: str = "conformance",
     run_id: str = "run",
     created_at: datetime = _START,
+    lease: Lease | None = None,
 ) -> Commit:
     """Make a commit with sensible values for all that a test does not care about.
 
@@ -42,6 +51,7 @@ def make_commit(
         workflow_name: Name of its definition.
         run_id: Its run.
         created_at: Its time of day.
+        lease: The lease it is written under.
     """
     is_full = parent_id is None if full is None else full
     sections = {"state/last": checkpoint_id.encode("utf-8", "surrogatepass")} if changed is None else changed
@@ -57,7 +67,26 @@ def make_commit(
         created_at=created_at,
     )
     delta = Delta(changed=sections, removed=removed, cleared=cleared, full=is_full)
-    return Commit(info=info, payload=pack_delta(delta), full=is_full)
+    return Commit(info=info, payload=pack_delta(delta), full=is_full, lease=lease)
+
+
+def make_entry(
+    index: int, checkpoint_id: str | None = None, *, workflow_id: str = "workflow", payload: bytes | None = None
+) -> JournalEntry:
+    """Make a journal entry.
+
+    Args:
+        index: Its place.
+        checkpoint_id: What its superstep follows.
+        workflow_id: Its workflow id.
+        payload: What it holds; by default its index as text.
+    """
+    return JournalEntry(
+        workflow_id=workflow_id,
+        checkpoint_id=None if checkpoint_id is None else CheckpointID(checkpoint_id),
+        index=index,
+        payload=b"%d" % index if payload is None else payload,
+    )
 
 
 @attrs.frozen

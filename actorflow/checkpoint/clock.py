@@ -1,0 +1,39 @@
+"""The time of day that leases go by: one that processes on a host share, and that a test can move.
+
+It is read in the event loop and handed to the storage's transaction, so that a lease is as testable as any timeout: under
+``trio.testing.MockClock`` it is the virtual clock's time, and stands still with it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import trio
+
+__all__ = ["EPOCH", "MICROSECOND", "microseconds", "runs_on_virtual_time", "wall_time"]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+_VIRTUAL_START = 946_684_800.0  # 2000-01-01 UTC; anything that is the same in every run
+
+
+def wall_time() -> float:
+    """Seconds since 1970-01-01 UTC; under a MockClock, that clock's time since 2000-01-01 UTC."""
+    if runs_on_virtual_time():
+        return _VIRTUAL_START + trio.current_time()
+    return time.time()
+
+
+def runs_on_virtual_time() -> bool:
+    """Whether this run of trio goes by a MockClock."""
+    # Importing trio.testing costs 0.1 s and more; where nobody has imported it, no clock can be a MockClock.
+    testing = sys.modules.get("trio.testing")
+    return testing is not None and isinstance(trio.lowlevel.current_clock(), testing.MockClock)
+
+
+def microseconds(moment: datetime) -> int:
+    """A time of day in microseconds since 1970-01-01 UTC."""
+    return (moment - EPOCH) // MICROSECOND

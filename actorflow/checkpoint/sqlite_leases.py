@@ -1,0 +1,61 @@
+"""Leases as rows. All of this is called inside the transaction of the write that depends on it.
+
+A row is there while the lease is held. Its epoch is its key, which SQLite never gives a second time (AUTOINCREMENT), so
+epochs grow over releases and takeovers although nothing is kept of a lease that is over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+
+from actorflow.checkpoint.lease_rules import Holding, check_current, check_free, check_writer, this_host
+from actorflow.checkpoint.records import Lease
+
+__all__ = ["acquire", "check_may_write", "release", "renew"]
+
+_FIND = "SELECT epoch, owner, host, ttl, acquired, expires FROM lease WHERE workflow_id = ?"
+
+_GRANT = """
+    INSERT INTO lease (workflow_id, owner, host, ttl, acquired, expires) VALUES (?, ?, ?, ?, ?, ?) RETURNING epoch
+"""
+
+
+def acquire(connection: apsw.Connection, workflow_id: str, owner: str, ttl: float, now: float) -> Lease:
+    """Grant a lease with a new epoch, in the place of one that is over."""
+    check_free(_holding(connection, workflow_id), owner, now)
+    _end(connection, workflow_id)
+    host = this_host()
+    ((epoch,),) = connection.execute(_GRANT, (workflow_id, owner, host, ttl, now, now + ttl))
+    return Lease(workflow_id=workflow_id, owner=owner, host=host, epoch=int(epoch), ttl=ttl)
+
+
+def renew(connection: apsw.Connection, lease: Lease, now: float) -> None:
+    """Let a lease last from now on, if it is the current one."""
+    check_current(lease, _holding(connection, lease.workflow_id))
+    connection.execute("UPDATE lease SET expires = ? WHERE epoch = ?", (now + lease.ttl, lease.epoch))
+
+
+def release(connection: apsw.Connection, lease: Lease) -> None:
+    """End a lease, if it is the current one."""
+    named = (lease.epoch, lease.workflow_id, lease.owner)
+    connection.execute("DELETE FROM lease WHERE epoch = ? AND workflow_id = ? AND owner = ?", named)
+
+
+def check_may_write(connection: apsw.Connection, workflow_id: str, lease: Lease | None, now: float) -> None:
+    """Refuse a writer whose lease is not the current one, or who has none while another has."""
+    if check_writer(lease, _holding(connection, workflow_id), now):
+        _end(connection, workflow_id)
+
+
+def _holding(connection: apsw.Connection, workflow_id: str) -> Holding | None:
+    row: Any = connection.execute(_FIND, (workflow_id,)).fetchone()
+    if row is None:
+        return None
+    epoch, owner, host, ttl, acquired, expires = row
+    return Holding(Lease(workflow_id=workflow_id, owner=owner, host=host, epoch=epoch, ttl=ttl), acquired, expires)
+
+
+def _end(connection: apsw.Connection, workflow_id: str) -> None:
+    connection.execute("DELETE FROM lease WHERE workflow_id = ?", (workflow_id,))

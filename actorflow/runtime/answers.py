@@ -1,0 +1,53 @@
+"""Answers given while a run goes on: checked at once, delivered at the next superstep boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import trio
+
+from actorflow.core.effects import PendingRequest
+from actorflow.runtime.opening import check_answer
+
+__all__ = ["Answers"]
+
+
+@attrs.define(eq=False)
+class Answers:
+    """Answers that wait for their superstep boundary.
+
+    Attributes:
+        closed: Whether the run takes no more: an answer that is taken is committed, so what comes too late is refused.
+    """
+
+    closed: bool = False
+    _given: list[tuple[PendingRequest, Any]] = attrs.Factory(list)
+    _arrived: trio.Event = attrs.Factory(trio.Event)
+
+    def __bool__(self) -> bool:
+        return bool(self._given)
+
+    def give(self, requests: Mapping[str, PendingRequest], request_id: str, value: Any) -> None:
+        """Check an answer and keep it.
+
+        Raises:
+            RequestNotFoundError: No such request is open, or it was answered already.
+            ResponseTypeError: The answer does not fit.
+        """
+        answered = {request.id for request, _ in self._given}
+        unanswered = {id_: each for id_, each in requests.items() if id_ not in answered}
+        self._given.append(check_answer(unanswered, request_id, value))
+        self._arrived.set()
+
+    def take(self) -> list[tuple[PendingRequest, Any]]:
+        """Take what was given."""
+        given, self._given = self._given, []
+        return given
+
+    async def arrive(self) -> None:
+        """Wait until an answer is there."""
+        self._arrived = trio.Event()
+        if not self._given:
+            await self._arrived.wait()

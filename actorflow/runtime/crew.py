@@ -1,0 +1,112 @@
+"""The crew: the actors of one run, and the barrier at which the runner waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
+import attrs
+import trio
+
+from actorflow.core.effects import Finished
+from actorflow.executors.executor import Executor
+from actorflow.runtime.actor import Actor, Slot
+from actorflow.runtime.executor_states import ExecutorStates
+from actorflow.runtime.handover import Handover
+from actorflow.runtime.surroundings import Surroundings
+
+__all__ = ["Crew"]
+
+
+@attrs.define(eq=False)
+class Crew:
+    """Delivers a superstep to the actors and waits for them.
+
+    Attributes:
+        executors: The workflow's executors by id.
+        states: Those that keep a state.
+        surroundings: What handlers see.
+        keep: Stores a delivery that has finished, before its actor's next one begins; None to store none.
+        slots: The deliveries under way, in canonical order; none between supersteps.
+    """
+
+    executors: Mapping[str, Executor]
+    states: ExecutorStates
+    surroundings: Surroundings
+    keep: Callable[[Mapping[int, Finished]], Awaitable[None]] | None = None
+    slots: Sequence[Slot] = ()
+    _actors: dict[str, Actor] = attrs.Factory(dict)
+    _busy: int = 0
+    _barrier: Handover[None] = attrs.Factory(Handover)
+
+    async def work(self, nursery: trio.Nursery) -> bool:
+        """Deliver `slots` and wait until every actor has finished its own.
+
+        Returns:
+            False as soon as one has failed; others may still be at work.
+        """
+        batches: dict[str, list[Slot]] = {}
+        for slot in self.slots:
+            batches.setdefault(slot.delivery.target_id, []).append(slot)
+        self._busy = len(batches)
+        for executor_id, slots in batches.items():
+            actor = self._actors.get(executor_id)
+            if actor is not None:
+                actor.wake(slots)
+                continue
+            actor = self._actors[executor_id] = Actor(self.executors[executor_id], self.surroundings, self.states, self)
+            nursery.start_soon(actor.main, slots, name=f"actor:{executor_id}")
+        await self._barrier.take()
+        return not self._busy
+
+    async def delivery_finished(self, slot: Slot) -> None:
+        """An actor finished one delivery."""
+        if self.keep is not None and slot.finished is not None:
+            await self.keep({slot.index: slot.finished})
+
+    def actor_done(self) -> None:
+        """An actor finished its deliveries; the last one opens the barrier."""
+        self._busy -= 1
+        if not self._busy:
+            self._barrier.give(None)
+
+    def actor_failed(self) -> None:
+        """An actor cannot finish its deliveries: the superstep is lost, so the barrier opens at once."""
+        self._barrier.give(None)
+
+    def stop(self) -> None:
+        """Let the parked actors end."""
+        for actor in self._actors.values():
+            actor.stop()
+
+    def dismiss(self) -> None:
+        """Forget the actors, which know the crew: without this a run would be cyclic garbage."""
+        self._actors.clear()
+
+    @property
+    def touched(self) -> Iterator[str]:
+        """Executors whose own state may not be the committed one: those at work, and those given what they had finished."""
+        yield from self._actors
+        yield from (slot.delivery.target_id for slot in self.slots)
+
+    @property
+    def failed(self) -> list[Slot]:
+        """Deliveries that failed, in canonical order."""
+        return [slot for slot in self.slots if slot.error is not None]
+
+    @property
+    def finished(self) -> dict[int, Finished]:
+        """Deliveries that are finished, by their place in the canonical order."""
+        return {slot.index: slot.finished for slot in self.slots if slot.finished is not None}
+
+    @property
+    def stop_errors(self) -> list[Exception]:
+        """What `on_stop` hooks raised."""
+        return [actor.stop_error for actor in self._actors.values() if actor.stop_error is not None]
+
+    def first_error(self) -> BaseException:
+        """The error to raise when handlers failed: the first in canonical order; the others are named in its notes."""
+        first, *others = self.failed
+        assert first.error is not None
+        for slot in others:
+            first.error.add_note(f"executor {slot.delivery.target_id!r} failed in the same superstep: {slot.error!r}")
+        return first.error

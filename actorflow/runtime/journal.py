@@ -1,0 +1,92 @@
+"""The journal: what finished deliveries of an unfinished superstep did, kept in the storage beside the head (P6, F38).
+
+It is written when a run fails or is cancelled, so that a resume runs again only what did not finish; with
+``durability="delivery"`` each delivery is written as it finishes, so that this holds when the process dies, too. The next
+commit of the workflow id wipes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from actorflow.checkpoint.records import CheckpointID, JournalEntry, Lease
+from actorflow.checkpoint.sections import SectionCodec
+from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.core.effects import Delivery, Finished
+from actorflow.errors import CheckpointError, CodecError
+
+__all__ = ["Journal", "read_finished"]
+
+
+@attrs.define(eq=False)
+class Journal:
+    """Writes finished deliveries of one run.
+
+    Attributes:
+        storage: Where to.
+        workflow_id: Whose journal.
+        codec: Encodes them.
+        lease: The storage's grant.
+    """
+
+    storage: CheckpointStorage
+    workflow_id: str
+    codec: SectionCodec
+    lease: Lease | None
+    _written: tuple[CheckpointID | None, set[int]] = attrs.field(factory=lambda: (None, set()))
+
+    async def write(
+        self, head: CheckpointID | None, inflight: Sequence[Delivery], finished: Mapping[int, Finished]
+    ) -> None:
+        """Write what is not written yet, all or none. One that cannot be encoded is left to be run again.
+
+        Args:
+            head: The checkpoint the superstep follows.
+            inflight: The superstep's deliveries.
+            finished: What is finished of them, by place.
+
+        Raises:
+            CheckpointError: The storage failed.
+            LeaseLostError: Another process has the workflow id now.
+        """
+        if self._written[0] != head:
+            self._written = (head, set())
+        entries = [
+            entry
+            for index, each in finished.items()
+            if index not in self._written[1] and (entry := self._entry(head, inflight[index], index, each))
+        ]
+        if not entries:
+            return
+        try:
+            await self.storage.write_journal(entries, lease=self.lease)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"what {len(entries)} deliveries of workflow {self.workflow_id!r} did could not be kept: {error}"
+            ) from error
+        self._written[1].update(entry.index for entry in entries)
+
+    def _entry(
+        self, head: CheckpointID | None, delivery: Delivery, index: int, finished: Finished
+    ) -> JournalEntry | None:
+        try:
+            payload = self.codec.encode_finished(delivery.target_id, finished)
+        except CodecError:  # the commit of the superstep raises it, and says where the value sits
+            return None
+        return JournalEntry(workflow_id=self.workflow_id, checkpoint_id=head, index=index, payload=payload)
+
+
+async def read_finished(
+    storage: CheckpointStorage, workflow_id: str, head: CheckpointID, codec: SectionCodec
+) -> dict[int, Finished]:
+    """What is finished of the superstep that follows a workflow id's head.
+
+    Raises:
+        CheckpointError: The storage failed, or an entry is damaged.
+    """
+    if not hasattr(storage, "read_journal"):
+        return {}
+    entries = await storage.read_journal(workflow_id, head)
+    return {entry.index: codec.decode_finished(entry.payload) for entry in entries}

@@ -1,0 +1,114 @@
+"""Holding a storage's lease while a run lasts (P7).
+
+It is acquired before anything is read, renewed by a task in the run's own nursery, and released on every way out.
+
+The lease is for liveness: it tells others to stay away. What makes a late write impossible is the storage, which checks
+the lease's epoch inside the transaction of every write; and what stops the work of an overtaken run is its cancellation
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from actorflow.checkpoint.records import Lease
+from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
+
+__all__ = ["LeaseKeeper", "acquire_lease"]
+
+_RELEASE_GRACE = 5.0
+_LEAST_WAIT = 0.05
+
+
+async def acquire_lease(
+    storage: CheckpointStorage | None, workflow_id: str, owner: str, *, wait: bool
+) -> LeaseKeeper | None:
+    """Acquire the lease of a workflow id; None where the storage grants none. If cancelled, it is not held.
+
+    Args:
+        storage: Grants it.
+        workflow_id: What is leased.
+        owner: Who asks; the run's id.
+        wait: Ask again until it is free, instead of being refused.
+
+    Raises:
+        LeaseHeldError: Another holds it.
+        CheckpointError: The storage failed.
+    """
+    if storage is None or not hasattr(storage, "acquire_lease"):
+        return None
+    while True:
+        try:
+            return LeaseKeeper(storage, await storage.acquire_lease(workflow_id, owner=owner))
+        except LeaseHeldError as held:
+            if not wait:
+                raise
+            # It may be released long before it runs out, so ask more often than that.
+            pause = max(_LEAST_WAIT, min(held.expires_in, 1.0))
+        await trio.sleep(pause)
+
+
+@attrs.define(eq=False)
+class LeaseKeeper:
+    """A lease that is held.
+
+    Attributes:
+        storage: Granted it.
+        lease: The grant.
+    """
+
+    storage: CheckpointStorage
+    lease: Lease
+    _renewing: trio.CancelScope = attrs.Factory(trio.CancelScope)
+
+    def stop_renewing(self) -> None:
+        """End the task that renews: the run has ended."""
+        self._renewing.cancel(reason="the run has ended")
+
+    async def renew(self, lost: Callable[[LeaseLostError], None]) -> None:
+        """Renew at a third of the time to live, until `stop_renewing`.
+
+        A storage that cannot be reached is asked again; only when the time to live has passed without an answer, the
+        lease counts as lost, because another may hold it by now.
+
+        Args:
+            lost: Told, once, that the lease is lost.
+        """
+        with self._renewing:
+            renewed_at = trio.current_time()
+            while True:
+                await trio.sleep(self.lease.ttl / 3)
+                error = await self._renew_once()
+                if error is None:
+                    renewed_at = trio.current_time()
+                elif isinstance(error, LeaseLostError):
+                    lost(error)
+                    return
+                elif trio.current_time() - renewed_at >= self.lease.ttl:
+                    lost(_unreachable(self.lease, error))
+                    return
+
+    async def _renew_once(self) -> LeaseLostError | CheckpointError | None:
+        try:
+            await self.storage.renew_lease(self.lease)
+        except (LeaseLostError, CheckpointError) as error:
+            return error
+        return None
+
+    async def release(self) -> None:
+        """Give the lease back, shielded and for a bounded time. One that cannot be given back runs out by itself."""
+        with trio.move_on_after(_RELEASE_GRACE, shield=True):
+            try:
+                await self.storage.release_lease(self.lease)
+            except CheckpointError:
+                return  # the storage is out of reach: the lease runs out, as after a kill
+
+
+def _unreachable(lease: Lease, cause: CheckpointError) -> LeaseLostError:
+    error = LeaseLostError(lease.workflow_id, owner=lease.owner, epoch=lease.epoch)
+    error.__cause__ = cause
+    return error

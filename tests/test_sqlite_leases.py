@@ -1,0 +1,410 @@
+"""What leases in one SQLite file promise between processes, and what they cost.
+
+A holder that was stopped beyond its lease writes nothing when it wakes (P7, R08); files of the first version are brought
+up to date whole or not at all, however many open them (R16); a lease costs a save one look.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import apsw
+import pytest
+import trio
+
+from actorflow.checkpoint import sqlite_tables
+from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.checkpoint.sqlite_tables import APPLICATION_ID, SCHEMA_VERSION
+from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
+from actorflow.testing.storage_conformance import make_commit, make_entry
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "checkpoints.db"
+
+
+@pytest.fixture
+def storage(path):
+    with SqliteCheckpointStorage(path, synchronous="normal") as storage:
+        yield storage
+
+
+def start(code, *args):
+    command = [sys.executable, "-c", code, *map(str, args)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+
+
+# Between processes
+
+
+HOLDER = """
+import itertools, os, signal, sys, trio
+from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.errors import LeaseLostError
+from actorflow.testing.storage_conformance import make_commit, make_entry
+
+path, rounds, tries = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+
+async def hold(storage, number):
+    workflow_id = f"round-{number}"
+    make = lambda name: make_commit(f"{workflow_id}/{name}", workflow_id=workflow_id, run_id="stale", lease=lease)
+    lease = await storage.acquire_lease(workflow_id, owner="stale")
+    for step in range(number % 3):
+        await storage.save(make(step))
+    signal.raise_signal(signal.SIGSTOP)
+    refused = 0
+    for step in range(tries):
+        for verb in (
+            lambda: storage.save(make(f"late-{step}")),
+            lambda: storage.write_journal([make_entry(step, workflow_id=workflow_id)], lease=lease),
+            lambda: storage.renew_lease(lease),
+        ):
+            try:
+                await verb()
+            except LeaseLostError as error:
+                assert error.holder == "next"
+                refused += 1
+    print(refused, flush=True)
+
+async def main():
+    with SqliteCheckpointStorage(path, synchronous="normal", lease_ttl=0.05) as storage:
+        for number in range(rounds):
+            await hold(storage, number)
+
+trio.run(main)
+"""
+
+
+async def overtake(storage, workflow_id):
+    """As soon as the lease has run out, in real time: it was granted by another process."""
+    refusals = []
+    while True:
+        try:
+            return refusals, await storage.acquire_lease(workflow_id, owner="next")
+        except LeaseHeldError as error:
+            refusals.append(error)
+            await trio.sleep(error.expires_in / 2)
+
+
+async def test_a_holder_that_was_stopped_beyond_its_lease_never_writes_again(path):
+    """P7, R08, F41: eight times a process is stopped and overtaken; each of its 240 late writes is refused."""
+    rounds, tries = 8, 10
+    with start(HOLDER, path, rounds, tries) as holder, SqliteCheckpointStorage(path, lease_ttl=60) as storage:
+        for number in range(rounds):
+            await wait_until_stopped(holder)
+            workflow_id = f"round-{number}"
+            refusals, lease = await overtake(storage, workflow_id)
+            assert {error.owner for error in refusals} <= {"stale"}
+            await storage.save(make_commit(f"{workflow_id}/next", workflow_id=workflow_id, lease=lease))
+            await storage.write_journal([make_entry(99, workflow_id=workflow_id)], lease=lease)
+            holder.send_signal(signal.SIGCONT)
+            assert int(await trio.to_thread.run_sync(holder.stdout.readline)) == 3 * tries
+            assert [info.run_id for info in await storage.list(workflow_id)] == ["run"] + ["stale"] * (number % 3)
+            assert await storage.read_journal(workflow_id, None) == [make_entry(99, workflow_id=workflow_id)]
+            await storage.renew_lease(lease)
+        assert await trio.to_thread.run_sync(holder.wait, 10) == 0
+
+
+async def wait_until_stopped(process):
+    """Its own stop is the only sign that nothing of it runs any more."""
+    state = await trio.to_thread.run_sync(os.waitid, os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    assert state.si_code == os.CLD_STOPPED
+    await trio.to_thread.run_sync(os.waitid, os.P_PID, process.pid, os.WSTOPPED)
+
+
+INSIDE = """
+import os, signal, sys, trio
+from actorflow.checkpoint import sqlite_leases
+from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.testing.storage_conformance import make_commit
+
+async def main():
+    with SqliteCheckpointStorage(sys.argv[1], synchronous="normal", lease_ttl=0.01) as storage:
+        lease = await storage.acquire_lease("workflow", owner="stale")
+        check = sqlite_leases.check_may_write
+
+        def check_and_stop(*args):
+            check(*args)
+            signal.raise_signal(signal.SIGSTOP)
+
+        sqlite_leases.check_may_write = check_and_stop
+        await storage.save(make_commit("stale", lease=lease))
+        print("saved", flush=True)
+
+trio.run(main)
+"""
+
+
+async def test_a_holder_stopped_between_its_check_and_its_write_cannot_be_overtaken_there(path):
+    """P7: the two are one transaction, so whoever would overtake it waits for it, and what it writes comes before."""
+    with start(INSIDE, path) as holder, SqliteCheckpointStorage(path, busy_timeout=0.05) as storage:
+        await wait_until_stopped(holder)
+        await trio.sleep(0.02)
+        with pytest.raises(CheckpointError, match="locked"):
+            await storage.acquire_lease("workflow", owner="next")
+        holder.send_signal(signal.SIGCONT)
+        assert await trio.to_thread.run_sync(holder.stdout.readline) == b"saved\n"
+        assert await trio.to_thread.run_sync(holder.wait, 10) == 0
+        lease = await storage.acquire_lease("workflow", owner="next")
+        await storage.save(make_commit("next", lease=lease))
+        assert [info.id for info in await storage.list()] == ["next", "stale"]
+
+
+KILLED = """
+import sys, trio
+from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+
+async def main():
+    await SqliteCheckpointStorage(sys.argv[1], lease_ttl=0.2).acquire_lease("workflow", owner="killed")
+    print("held", flush=True)
+    sys.stdin.read()
+
+trio.run(main)
+"""
+
+
+async def test_the_lease_of_a_killed_process_runs_out(path, storage):
+    """R08: nothing is released, and nothing needs to be."""
+    with start(KILLED, path) as holder:
+        assert await trio.to_thread.run_sync(holder.stdout.readline) == b"held\n"
+        holder.kill()
+    with trio.fail_after(5):
+        refusals, lease = await overtake(storage, "workflow")
+    assert {error.owner for error in refusals} <= {"killed"}
+    assert all(f"process {holder.pid}" in error.host for error in refusals)
+    await storage.save(make_commit("a", lease=lease))
+
+
+async def test_two_storages_on_one_file_grant_one_lease(path, storage):
+    with SqliteCheckpointStorage(path) as other:
+        first = await storage.acquire_lease("workflow", owner="first")
+        with pytest.raises(LeaseHeldError):
+            await other.acquire_lease("workflow", owner="second")
+        await other.renew_lease(first)
+        await other.release_lease(first)
+        second = await other.acquire_lease("workflow", owner="second")
+        with pytest.raises(LeaseLostError):
+            await storage.save(make_commit("a", lease=first))
+        await storage.save(make_commit("a", lease=second))
+
+
+async def test_epochs_grow_over_closing_the_file(path):
+    epochs = []
+    for _ in range(3):
+        with SqliteCheckpointStorage(path) as storage:
+            lease = await storage.acquire_lease("workflow", owner="owner")
+            await storage.release_lease(lease)
+            epochs.append(lease.epoch)
+    assert epochs == [1, 2, 3]
+
+
+# The version before leases
+
+
+FIRST_VERSION = (
+    "CREATE TABLE workflow (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE)",
+    "CREATE TABLE definition (key INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    """
+    CREATE TABLE run (
+        key INTEGER PRIMARY KEY,
+        id TEXT NOT NULL,
+        workflow INTEGER NOT NULL REFERENCES workflow(key),
+        definition INTEGER NOT NULL REFERENCES definition(key),
+        graph_signature TEXT NOT NULL,
+        UNIQUE (workflow, id, definition, graph_signature)
+    )
+    """,
+    """
+    CREATE TABLE checkpoint (
+        position INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        parent INTEGER REFERENCES checkpoint(position) CHECK (parent < position),
+        workflow INTEGER NOT NULL REFERENCES workflow(key),
+        definition INTEGER NOT NULL REFERENCES definition(key),
+        run INTEGER NOT NULL REFERENCES run(key),
+        sequence INTEGER NOT NULL,
+        superstep INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        created_at INTEGER NOT NULL, -- microseconds since 1970-01-01 UTC
+        derived_from TEXT,
+        format_version INTEGER NOT NULL,
+        is_full INTEGER NOT NULL,
+        payload BLOB NOT NULL,
+        UNIQUE (workflow, sequence)
+    )
+    """,
+    "CREATE INDEX checkpoint_by_parent ON checkpoint (parent)",
+    "CREATE INDEX checkpoint_by_definition ON checkpoint (definition)",
+    "PRAGMA application_id = 1633907814",
+    "PRAGMA user_version = 1",
+)
+COMMITS = [make_commit("a", changed={"state/x": b"1"}), make_commit("b", "a"), make_commit("c", "b")]
+
+
+@pytest.fixture
+def first_version(path):
+    connection = apsw.Connection(str(path))
+    for statement in FIRST_VERSION:
+        connection.execute(statement)
+    connection.pragma("journal_mode", "wal")
+    for statement in (
+        "INSERT INTO workflow VALUES (1, 'workflow')",
+        "INSERT INTO definition VALUES (1, 'conformance')",
+        "INSERT INTO run VALUES (1, 'run', 1, 1, 'signature')",
+    ):
+        connection.execute(statement)
+    for number, commit in enumerate(COMMITS, start=1):
+        row = (number, commit.info.id, number - 1 or None, number, commit.full, commit.payload)
+        connection.execute("INSERT INTO checkpoint VALUES (?, ?, ?, 1, 1, 1, ?, 1, 1, 0, NULL, 1, ?, ?)", row)
+    connection.close()
+    return path
+
+
+def version(path):
+    connection = apsw.Connection(str(path))
+    try:
+        return connection.pragma("user_version")
+    finally:
+        connection.close()
+
+
+def tables(path):
+    connection = apsw.Connection(str(path))
+    try:
+        return sorted(connection.execute("SELECT type, name, sql FROM sqlite_schema").fetchall(), key=str)
+    finally:
+        connection.close()
+
+
+async def test_a_file_of_the_first_version_is_brought_up_to_date(first_version):
+    """R03, R16: by a reader or a writer; what was in it is there, and goes on at once."""
+    with SqliteCheckpointStorage(first_version) as storage:
+        assert (await storage.load("c")).contents == {"state/x": b"1", "state/last": b"c"}
+        lease = await storage.acquire_lease("workflow", owner="owner")
+        await storage.write_journal([make_entry(0, "c")], lease=lease)
+        assert (await storage.save(make_commit("d", "c", lease=lease))).sequence == 4
+        assert await storage.prune(keep_last=2) == 2
+        assert (await storage.load("d")).contents == {"state/x": b"1", "state/last": b"d"}
+    assert version(first_version) == SCHEMA_VERSION == 2
+
+
+async def test_an_updated_file_is_like_a_new_one(first_version, tmp_path):
+    for path in (first_version, tmp_path / "new.db"):
+        with SqliteCheckpointStorage(path) as storage:
+            await storage.list()
+    assert tables(first_version) == tables(tmp_path / "new.db")
+    assert APPLICATION_ID == 1633907814
+
+
+async def test_an_update_that_fails_half_way_changes_nothing(first_version, monkeypatch):
+    """R16: the next one does it all."""
+    before = tables(first_version)
+    whole = sqlite_tables._VERSIONS
+    monkeypatch.setattr(sqlite_tables, "_VERSIONS", (whole[0], (*whole[1], "no such statement")))
+    with SqliteCheckpointStorage(first_version) as storage:
+        with pytest.raises(CheckpointError):
+            await storage.list()
+        assert (version(first_version), tables(first_version)) == (1, before)
+        monkeypatch.setattr(sqlite_tables, "_VERSIONS", whole)
+        assert len(await storage.list()) == 3
+
+
+async def test_many_that_update_one_file_at_once_all_succeed(first_version):
+    """R16."""
+    storages = [SqliteCheckpointStorage(first_version, synchronous="normal") for _ in range(6)]
+    async with trio.open_nursery() as nursery:
+        for number, storage in enumerate(storages):
+            nursery.start_soon(storage.save, make_commit(f"{number}", "c"))
+            nursery.start_soon(storage.load, "c")
+    assert len(await storages[0].list()) == 9
+    for storage in storages:
+        storage.close()
+
+
+RACER = """
+import sys, trio
+from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.testing.storage_conformance import make_commit
+
+async def main():
+    sys.stdin.readline()
+    with SqliteCheckpointStorage(sys.argv[1], synchronous="normal") as storage:
+        for step in range(5):
+            await storage.save(make_commit(f"{sys.argv[2]}-{step}", "c"))
+
+print("ready", flush=True)
+trio.run(main)
+"""
+
+
+def test_processes_that_race_to_update_the_file_all_succeed(first_version):
+    """R16."""
+    racers = [start(RACER, first_version, number) for number in range(3)]
+    for racer in racers:
+        assert racer.stdout.readline() == b"ready\n"
+    for racer in racers:
+        racer.stdin.write(b"go\n")
+        racer.stdin.flush()
+    assert [racer.communicate(timeout=30)[0] for racer in racers] == [b""] * 3
+    assert [racer.returncode for racer in racers] == [0] * 3
+    with SqliteCheckpointStorage(first_version) as storage:
+        assert len(trio.run(storage.list)) == 18
+
+
+# What it costs
+
+
+async def test_a_lease_costs_a_superstep_no_row(storage):
+    """P10: it is looked at in the transaction of the save; only renewing writes, and one row."""
+    lease = await storage.acquire_lease("workflow", owner="owner")
+    await storage.save(make_commit("a", lease=lease))
+    connection = storage._writer._connection
+
+    async def rows_written(verb):
+        before = connection.total_changes()
+        await verb
+        return connection.total_changes() - before
+
+    assert await rows_written(storage.save(make_commit("b", "a", lease=lease))) == 1
+    assert await rows_written(storage.save(make_commit("b", "a", lease=lease))) == 0
+    assert await rows_written(storage.renew_lease(lease)) == 1
+    assert await rows_written(storage.write_journal([make_entry(0, "b"), make_entry(1, "b")], lease=lease)) == 2
+    assert await rows_written(storage.save(make_commit("c", "b", lease=lease))) == 3
+
+
+async def test_no_write_looks_through_a_table_that_grows(storage):
+    """P10, F37: whatever is looked up for a save, a lease or a journal entry is found by an index."""
+    await storage.save(make_commit("a"))
+    connection = storage._writer._connection
+    statements = []
+    connection.set_exec_trace(lambda cursor, statement, values: statements.append((statement, values)) or True)
+    lease = await storage.acquire_lease("workflow", owner="owner")
+    await storage.write_journal([make_entry(0, "a")], lease=lease)
+    await storage.save(make_commit("b", "a", lease=lease))
+    await storage.renew_lease(lease)
+    await storage.delete("b")
+    await storage.release_lease(lease)
+    connection.set_exec_trace(None)
+    for statement, values in statements:
+        if not statement.startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "SELECT DISTINCT follows")):
+            steps = [plan[3] for plan in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+            assert not any(step.startswith("SCAN") and "CONSTANT" not in step for step in steps), (statement, steps)
+
+
+async def test_nothing_is_left_of_what_is_over(storage):
+    """R20, R25: of leases that were released, and of workflow ids that have gone."""
+    for number in range(20):
+        workflow_id = f"workflow-{number}"
+        lease = await storage.acquire_lease(workflow_id, owner="owner")
+        await storage.save(make_commit("a", workflow_id=workflow_id, lease=lease))
+        await storage.write_journal([make_entry(0, "a", workflow_id=workflow_id)], lease=lease)
+        await storage.release_lease(lease)
+        await storage.delete("a")
+    connection = storage._writer._connection
+    for table in ("lease", "journal", "checkpoint", "run", "workflow"):
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
