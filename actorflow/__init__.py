@@ -12,9 +12,9 @@ from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.events import WorkflowRunState
 from actorflow.executors.context import WorkflowContext
+from actorflow.executors.decorators import handler, response_handler
 from actorflow.executors.executor import Executor
 from actorflow.executors.function import executor
-from actorflow.executors.handlers import handler, response_handler
 from actorflow.graph.edges import Case, Default
 from actorflow.runtime.run import Run, RunResult
 from actorflow.workflow import LATEST, Workflow

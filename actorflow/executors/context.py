@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, Never, Protocol
+from typing import Any, Generic, Never, Protocol
 
 from typing_extensions import TypeVar
 
@@ -12,11 +12,8 @@ from actorflow.core.merge import Reducer
 from actorflow.core.types import describe
 from actorflow.errors import MessageTypeError
 from actorflow.events import RUNTIME_KINDS, WorkflowEvent
+from actorflow.executors.handler_table import HandlerSpec, HandlerTable
 from actorflow.executors.state_view import StateView
-
-if TYPE_CHECKING:
-    from actorflow.executors.executor import Executor
-    from actorflow.executors.handlers import HandlerSpec
 
 __all__ = ["ContextPort", "WorkflowContext"]
 
@@ -80,13 +77,14 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
     """
 
     __slots__ = (
-        "_attempt", "_delivery", "_effects", "_executor", "_index", "_overlay", "_port", "_requests_made", "_spec", "_view",
+        "_attempt", "_delivery", "_effects", "_executor_id", "_index", "_overlay", "_port", "_requests_made", "_spec", "_table", "_view",
     )  # fmt: skip
 
     def __init__(
         self,
         port: ContextPort,
-        executor: Executor,
+        executor_id: str,
+        table: HandlerTable,
         *,
         spec: HandlerSpec | None = None,
         delivery: Delivery | None = None,
@@ -95,7 +93,8 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         attempt: int = 1,
     ) -> None:
         self._port = port
-        self._executor = executor
+        self._executor_id = executor_id
+        self._table = table
         self._spec = spec
         self._delivery = delivery
         self._index = index
@@ -178,9 +177,9 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
             RuntimeError: The handler has returned.
         """
         effects, _ = self._handling("request_info")
-        if not self._executor.handler_table.can_answer(data, response_type):
+        if not self._table.can_answer(data, response_type):
             raise MessageTypeError(
-                f"executor {self._executor.id!r} has no @response_handler for a {type(data).__name__} answered by "
+                f"executor {self._executor_id!r} has no @response_handler for a {type(data).__name__} answered by "
                 f"{describe(response_type)}; add one"
             )
         self._requests_made += 1
@@ -190,7 +189,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         self._port.check_request_id(chosen)
         if any(request.id == chosen for request in effects.requests):
             raise ValueError(f"request id {chosen!r} is used twice by one delivery; give each request its own")
-        effects.requests.append(PendingRequest(chosen, self._executor.id, data, response_type))
+        effects.requests.append(PendingRequest(chosen, self._executor_id, data, response_type))
         return chosen
 
     def get_state(self, key: str, default: Any = None) -> Any:
@@ -234,7 +233,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         effects, spec = self._handling("yield_output")
         if not spec.yield_check.accepts(value):
             raise MessageTypeError(self._undeclared(spec, "yield", value, spec.yields))
-        output = Output(self._executor.id, value, self._port.output_kind(self._executor.id))
+        output = Output(self._executor_id, value, self._port.output_kind(self._executor_id))
         effects.outputs.append(output)
         await self._port.stream_output(output, self._attempt)
 
@@ -269,7 +268,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         if self._effects is not None and self._spec is not None:
             return self._effects, self._spec
         if self._spec is None:
-            raise RuntimeError(f"{what} needs a delivery: on_start and on_stop of {self._executor.id!r} have none")
+            raise RuntimeError(f"{what} needs a delivery: on_start and on_stop of {self._executor_id!r} have none")
         raise RuntimeError(f"{what} after {self._spec.label} returned: its effects are decided; do it before returning")
 
     def _state(self, what: str) -> StateView:
@@ -281,6 +280,6 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
     def _undeclared(self, spec: HandlerSpec, verb: str, value: Any, declared: tuple[Any, ...]) -> str:
         allowed = " | ".join(map(describe, declared)) or "nothing"
         return (
-            f"{spec.label} of executor {self._executor.id!r} may not {verb} {type(value).__name__}: its context declares "
+            f"{spec.label} of executor {self._executor_id!r} may not {verb} {type(value).__name__}: its context declares "
             f"{allowed}; add the type to WorkflowContext[...]"
         )

@@ -11,8 +11,9 @@ from actorflow.core.annotations import substitute
 from actorflow.core.values import private_copy
 from actorflow.errors import HandlerSignatureError, StateTypeError
 from actorflow.executors.annotations import class_names, resolve_in_class, type_arguments
+from actorflow.executors.compiling import compile_handlers
 from actorflow.executors.context import WorkflowContext
-from actorflow.executors.handlers import HandlerTable, compile_handlers
+from actorflow.executors.handler_table import HandlerTable
 
 _NO_DEFAULT = object()
 

@@ -12,9 +12,10 @@ import attrs
 from actorflow.checkpoint.threads import run_in_thread
 from actorflow.errors import HandlerSignatureError
 from actorflow.executors.annotations import local_names
+from actorflow.executors.compiling import compile_function
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.executor import Executor
-from actorflow.executors.handlers import HandlerTable, compile_function
+from actorflow.executors.handler_table import HandlerTable
 
 __all__ = ["FunctionExecutor", "executor"]
 

@@ -20,7 +20,7 @@ from actorflow.errors import MessageTypeError
 from actorflow.events import ExecutorCompletedEvent, ExecutorInvokedEvent
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.executor import Executor
-from actorflow.executors.handlers import HandlerSpec, HandlerTable
+from actorflow.executors.handler_table import HandlerSpec, HandlerTable
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.handover import Handover
 from actorflow.runtime.surroundings import Surroundings
@@ -126,7 +126,7 @@ class Actor:
         if type(self.executor).on_start is Executor.on_start:
             return True
         try:
-            await self.executor.on_start(WorkflowContext(self.surroundings, self.executor))
+            await self.executor.on_start(WorkflowContext(self.surroundings, self.executor.id, self._table))
         except trio.Cancelled:
             raise
         except BaseException as error:  # noqa: BLE001 - an outcome is a value
@@ -140,7 +140,7 @@ class Actor:
         if type(self.executor).on_stop is Executor.on_stop:
             return
         try:
-            await self.executor.on_stop(WorkflowContext(self.surroundings, self.executor))
+            await self.executor.on_stop(WorkflowContext(self.surroundings, self.executor.id, self._table))
         except Exception as error:  # noqa: BLE001 - an outcome is a value
             error.add_note(f"raised by on_stop of executor {self.executor.id!r}")
             self.stop_error = error
@@ -183,7 +183,7 @@ class Actor:
             spec, arguments = _handler_of(self._table, executor.id, delivery)
             overlay = self._overlay if executor.concurrency == 1 else None
             ctx: WorkflowContext[Any, Any] = WorkflowContext(
-                surroundings, executor, spec=spec, delivery=delivery, index=slot.index, overlay=overlay
+                surroundings, executor.id, self._table, spec=spec, delivery=delivery, index=slot.index, overlay=overlay
             )
             await trio.lowlevel.checkpoint_if_cancelled()
             listening = emitter.sink.listening
