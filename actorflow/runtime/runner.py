@@ -261,17 +261,19 @@ class Runner:
             await self._house.states.give(executor_id, state)
 
     async def _keep(self, finished: Mapping[int, Finished]) -> None:
-        """Store finished deliveries of the superstep under way."""
-        if self._journal is None:
-            return
+        """Store a finished delivery of the superstep under way, before its actor goes on."""
         try:
-            await self._journal.write(self._standing.head_id, self._snapshot.inflight, finished)
+            await self._write_journal(finished)
         except LeaseLostError as error:
             self._fail(error)
         except CheckpointError as error:
             await self._emitter.save_failed(error)
             if self._definition.checkpoint_failures == "raise":
                 self._fail(error)
+
+    async def _write_journal(self, finished: Mapping[int, Finished]) -> None:
+        if self._journal is not None and finished:
+            await self._journal.write(self._standing.head_id, self._snapshot.inflight, finished)
 
     def respond(self, request_id: str, value: Any) -> None:
         """Check an answer and keep it for the next superstep boundary."""
@@ -316,11 +318,11 @@ class Runner:
         if self._recorder is not None:
             try:
                 await self._recorder.close()
-            except CheckpointError as error:
+                if self._recorder.stands_on_head:
+                    await self._write_journal(self._finished_here())
+            except (CheckpointError, LeaseLostError) as error:
                 problems.append(error)
         problems += await states.roll_back(self._snapshot)
-        if self._recorder is not None and self._recorder.stands_on_head:
-            await self._keep(self._finished_here())
         self._tell_problems(problems)
 
     def _tell_problems(self, problems: Sequence[BaseException]) -> None:
