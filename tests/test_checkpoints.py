@@ -462,14 +462,24 @@ async def test_a_checkpoint_of_a_newer_format_is_refused(storage):
     assert workflow.head is None
 
 
+class _Remembers(Executor):
+    @handler
+    async def go(self, number: int, ctx: Context) -> None:
+        ctx.set_state("kept", [Inner(Decimal(number), frozenset())])
+
+
 async def test_a_type_that_is_no_longer_declared_fails_loudly(storage):
     """R11: not as a dict, not as None."""
-    await carrier(storage).run("a dataclass")
-    workflow = carrier(storage, state_types=[])
-    workflow._house.definition.codec.__init__(type(workflow._house.definition.codec._registry)(()))
+
+    def remembers(state_types):
+        more = {"checkpoint_storage": storage, "state_types": state_types}
+        return WorkflowBuilder(name="r", start_executor=lambda: _Remembers(id="r"), **more).build(id="R")
+
+    await remembers([Inner]).run(1)
+    workflow = remembers([])
     with pytest.raises(CodecError, match="'Inner' is not declared"):
         await workflow.run(checkpoint_id=LATEST)
-    assert workflow.head is None
+    assert (workflow.head, state_of(workflow)) == (None, {})
 
 
 async def test_an_entry_that_cannot_be_read_is_a_checkpoint_error():

@@ -1,6 +1,6 @@
 """The storages of this package keep every clause of the protocol, with the ordinary clock and a virtual one.
 
-And the suite is worth something: each deliberately broken storage of `broken_stores` fails the clause it breaks.
+And the suite is worth something: each deliberately broken storage of the three `broken_` files fails the clause it breaks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
 from actorflow.testing.storage_conformance import StorageConformance
 
 
-def _broken_stores():
-    path = Path(__file__).with_name("broken_stores.py")
-    spec = importlib.util.spec_from_file_location("broken_stores", path)
+def _broken_stores(name):
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -57,7 +57,10 @@ class TestSqliteStorageUnderVirtualTime(TestSqliteStorage):
     pass
 
 
-@pytest.mark.parametrize(("store", "clause"), _broken_stores(), ids=lambda value: getattr(value, "__name__", value))
+BROKEN = [row for name in ("broken_stores", "broken_leases", "broken_prunes") for row in _broken_stores(name)]
+
+
+@pytest.mark.parametrize(("store", "clause"), BROKEN, ids=lambda value: getattr(value, "__name__", value))
 async def test_a_broken_store_fails_its_clause(store, clause, autojump_clock):
     class OfThisStore(StorageConformance):
         @asynccontextmanager

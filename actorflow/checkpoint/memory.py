@@ -61,12 +61,14 @@ class InMemoryCheckpointStorage:
         """Write one checkpoint; see `CheckpointStorage.save`."""
         await trio.lowlevel.checkpoint()
         rules.check_commit(commit)
-        self._leases.check_may_write(commit.info.workflow_id, commit.lease, wall_time())
+        overtakes = self._leases.check_may_write(commit.info.workflow_id, commit.lease, wall_time())
         existing = self._records.get(commit.info.id)
         if existing is not None:
             rules.check_same(existing.info, commit, _PLACE)
             return existing.info
         rules.check_parent(commit, self._workflow_of(commit.info.parent_id), _PLACE)
+        if overtakes:
+            self._leases.end(commit.info.workflow_id)
         return self._insert(commit)
 
     async def load(self, checkpoint_id: CheckpointID | str) -> Checkpoint:
@@ -150,11 +152,13 @@ class InMemoryCheckpointStorage:
         """Write entries of the journal, all or none; see `CheckpointStorage.write_journal`."""
         await trio.lowlevel.checkpoint()
         rules.check_entries(entries, lease)
-        for entry in entries:
-            self._leases.check_may_write(entry.workflow_id, lease, wall_time())
+        names = {entry.workflow_id for entry in entries}
+        overtaken = [name for name in names if self._leases.check_may_write(name, lease, wall_time())]
         for entry in entries:
             if entry.checkpoint_id is not None and entry.checkpoint_id not in self._records:
                 raise rules.unknown_head(entry, _PLACE)
+        for name in overtaken:
+            self._leases.end(name)
         self._journal.write(entries)
 
     async def read_journal(

@@ -45,10 +45,17 @@ class Leases:
         if holding is not None and (holding.lease.epoch, holding.lease.owner) == (lease.epoch, lease.owner):
             del self._holdings[lease.workflow_id]
 
-    def check_may_write(self, workflow_id: str, lease: Lease | None, now: float) -> None:
-        """Refuse a writer whose lease is not the current one, or who has none while another has."""
-        if check_writer(lease, self._holdings.get(workflow_id), now):
-            del self._holdings[workflow_id]
+    def check_may_write(self, workflow_id: str, lease: Lease | None, now: float) -> bool:
+        """Refuse a writer whose lease is not the current one, or who has none while another has.
+
+        Returns:
+            Whether the write, once it is done, must `end` the lease that is there.
+        """
+        return check_writer(lease, self._holdings.get(workflow_id), now)
+
+    def end(self, workflow_id: str) -> None:
+        """End whatever lease there is."""
+        self._holdings.pop(workflow_id, None)
 
     def live(self, now: float) -> list[str]:
         """Workflow ids with a lease that has not expired."""

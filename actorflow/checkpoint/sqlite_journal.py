@@ -38,7 +38,8 @@ def write(
 ) -> None:
     """Write entries whose places are free."""
     for workflow_id in dict.fromkeys(entry.workflow_id for entry in entries):
-        sqlite_leases.check_may_write(connection, workflow_id, lease, now)
+        if sqlite_leases.check_may_write(connection, workflow_id, lease, now):
+            sqlite_leases.end(connection, workflow_id)
     for entry in entries:
         follows = _position(connection, entry.checkpoint_id)
         if follows is None:

@@ -13,7 +13,7 @@ import apsw
 from actorflow.checkpoint.lease_rules import Holding, check_current, check_free, check_writer, this_host
 from actorflow.checkpoint.records import Lease
 
-__all__ = ["acquire", "check_may_write", "release", "renew"]
+__all__ = ["acquire", "check_may_write", "end", "release", "renew"]
 
 _FIND = "SELECT epoch, owner, host, ttl, acquired, expires FROM lease WHERE workflow_id = ?"
 
@@ -25,7 +25,7 @@ _GRANT = """
 def acquire(connection: apsw.Connection, workflow_id: str, owner: str, ttl: float, now: float) -> Lease:
     """Grant a lease with a new epoch, in the place of one that is over."""
     check_free(_holding(connection, workflow_id), owner, now)
-    _end(connection, workflow_id)
+    end(connection, workflow_id)
     host = this_host()
     ((epoch,),) = connection.execute(_GRANT, (workflow_id, owner, host, ttl, now, now + ttl))
     return Lease(workflow_id=workflow_id, owner=owner, host=host, epoch=int(epoch), ttl=ttl)
@@ -43,10 +43,18 @@ def release(connection: apsw.Connection, lease: Lease) -> None:
     connection.execute("DELETE FROM lease WHERE epoch = ? AND workflow_id = ? AND owner = ?", named)
 
 
-def check_may_write(connection: apsw.Connection, workflow_id: str, lease: Lease | None, now: float) -> None:
-    """Refuse a writer whose lease is not the current one, or who has none while another has."""
-    if check_writer(lease, _holding(connection, workflow_id), now):
-        _end(connection, workflow_id)
+def check_may_write(connection: apsw.Connection, workflow_id: str, lease: Lease | None, now: float) -> bool:
+    """Refuse a writer whose lease is not the current one, or who has none while another has.
+
+    Returns:
+        Whether the write must `end` the lease that is there.
+    """
+    return check_writer(lease, _holding(connection, workflow_id), now)
+
+
+def end(connection: apsw.Connection, workflow_id: str) -> None:
+    """End whatever lease there is."""
+    connection.execute("DELETE FROM lease WHERE workflow_id = ?", (workflow_id,))
 
 
 def _holding(connection: apsw.Connection, workflow_id: str) -> Holding | None:
@@ -55,7 +63,3 @@ def _holding(connection: apsw.Connection, workflow_id: str) -> Holding | None:
         return None
     epoch, owner, host, ttl, acquired, expires = row
     return Holding(Lease(workflow_id=workflow_id, owner=owner, host=host, epoch=epoch, ttl=ttl), acquired, expires)
-
-
-def _end(connection: apsw.Connection, workflow_id: str) -> None:
-    connection.execute("DELETE FROM lease WHERE workflow_id = ?", (workflow_id,))

@@ -83,7 +83,7 @@ _INSERT = """
 def insert(connection: apsw.Connection, commit: Commit, now: float, place: str) -> CheckpointInfo:
     """Write one checkpoint and give it its sequence; or return the header that is there."""
     info = commit.info
-    sqlite_leases.check_may_write(connection, info.workflow_id, commit.lease, now)
+    overtakes = sqlite_leases.check_may_write(connection, info.workflow_id, commit.lease, now)
     existing = connection.execute(_FIND_HEADER, (info.id,)).fetchone()
     if existing is not None:
         header = _header(existing)
@@ -101,6 +101,8 @@ def insert(connection: apsw.Connection, commit: Commit, now: float, place: str) 
         ),
     )
     sqlite_journal.drop_of_workflow(connection, workflow)
+    if overtakes:
+        sqlite_leases.end(connection, info.workflow_id)
     return attrs.evolve(info, sequence=sequence)
 
 

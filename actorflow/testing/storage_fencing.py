@@ -72,6 +72,21 @@ class FencingClauses(StorageClauses):
                 await expect_error(storage.renew_lease(stale), LeaseLostError)
             assert ids(await storage.list()) == ["by a tool"]
 
+    async def test_what_writes_nothing_overtakes_nobody(self, autojump_clock: trio.testing.MockClock) -> None:  # noqa: ARG002  # pytest-trio sees it
+        """A save that was done before, or is refused, leaves an expired lease to its holder; so does a mixed journal."""
+        async with self.open_storage() as storage:
+            lease = await storage.acquire_lease("workflow", owner="slow")
+            await storage.save(make_commit("a", lease=lease))
+            await self.let_pass(lease.ttl)
+            await storage.acquire_lease("held", owner="other")
+            await storage.save(make_commit("a"))
+            await expect_error(storage.save(make_commit("b", "nowhere")), CheckpointError)
+            mixed = [make_entry(0, "a"), make_entry(0, "a", workflow_id="held")]
+            await expect_error(storage.write_journal(mixed), LeaseHeldError)
+            await expect_error(storage.write_journal([make_entry(0, "nowhere")]), CheckpointError)
+            await storage.save(make_commit("b", "a", lease=lease))
+            await storage.renew_lease(lease)
+
     async def test_a_lease_is_good_for_its_own_workflow_id(self) -> None:
         """Another one's is refused, whoever holds it."""
         async with self.open_storage() as storage:

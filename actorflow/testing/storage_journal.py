@@ -110,6 +110,8 @@ class JournalClauses(StorageClauses):
         good = make_entry(0, "a")
         async with self.open_storage() as storage:
             await storage.save(make_commit("a"))
+            error = await expect_error(storage.write_journal([good, make_entry(1, "nowhere")]), CheckpointError)
+            assert "'nowhere'" in str(error)
             for bad in (
                 make_entry(1, "nowhere"),
                 make_entry(1, ""),
