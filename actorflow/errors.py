@@ -39,7 +39,17 @@ __all__ = [
 
 
 class ActorflowError(Exception):
-    """The base of every error that actorflow itself raises."""
+    """The base of every error that actorflow itself raises. It can be copied and sent to another process."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild from the text: most of these errors make it from typed arguments, which an exception does not keep."""
+        return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def _rebuilt(kind: type[ActorflowError], arguments: tuple[object, ...]) -> ActorflowError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error
 
 
 # Your graph: what is wrong with a definition, found before anything runs.
@@ -58,7 +68,7 @@ class DuplicateExecutorError(WorkflowValidationError):
 
 
 class ExecutorReusedError(WorkflowValidationError):
-    """An executor object was given to a second workflow (F14)."""
+    """An executor object was given to a second workflow."""
 
 
 class UnknownExecutorError(WorkflowValidationError):
@@ -74,7 +84,7 @@ class EdgeGroupError(WorkflowValidationError):
 
 
 class SwitchCaseError(WorkflowValidationError):
-    """A switch-case group whose Default is missing, doubled or not last (F22)."""
+    """A switch-case group whose Default is missing, doubled or not last."""
 
 
 class TypeCompatibilityError(WorkflowValidationError):
@@ -94,7 +104,7 @@ class HandlerSignatureError(WorkflowValidationError, TypeError):
 
 
 class AmbiguousHandlersError(WorkflowValidationError):
-    """Two handlers of one executor claim the same type and neither is more specific (F19)."""
+    """Two handlers of one executor claim the same type and neither is more specific."""
 
 
 class OutputDesignationError(WorkflowValidationError):
@@ -144,7 +154,7 @@ class LeaseHeldError(ActorflowError, RuntimeError):
         self.age = age
         self.expires_in = expires_in
         super().__init__(
-            f"workflow {workflow_id!r} is held by {owner!r} on {host} since {age:.1f} s; pass wait=True to queue; if that "
+            f"workflow {workflow_id!r} is held by run {owner!r} on {host} for {age:.1f} s; pass wait=True to queue; if that "
             f"process crashed, its lease ends in {expires_in:.1f} s; or use another workflow id, or fork a checkpoint"
         )
 
@@ -206,8 +216,13 @@ class RequestNotFoundError(ActorflowError, KeyError):
     def __init__(self, request_id: str, open_requests: tuple[str, ...]) -> None:
         self.request_id = request_id
         self.open_requests = open_requests
-        waiting = ", ".join(map(repr, open_requests)) or "none"
-        self._text = f"no open request {request_id!r}; open requests: {waiting}"
+        if open_requests:
+            way_out = f"answer one of these: {', '.join(map(repr, open_requests))}"
+        else:
+            way_out = (
+                "none is open here; if the request is in a checkpoint, give checkpoint_id=LATEST beside the responses"
+            )
+        self._text = f"no open request {request_id!r}; {way_out}"
         super().__init__(self._text)
 
     def __str__(self) -> str:
@@ -225,11 +240,15 @@ class ConvergenceError(ActorflowError, RuntimeError):
     The workflow stands on its last committed superstep; ``checkpoint_id=LATEST`` goes on with a fresh limit.
 
     Attributes:
+        workflow_id: The workflow.
         max_supersteps: The limit.
+        waiting: Ids of the executors that messages wait for.
     """
 
     def __init__(self, workflow_id: str, max_supersteps: int, waiting: tuple[str, ...]) -> None:
+        self.workflow_id = workflow_id
         self.max_supersteps = max_supersteps
+        self.waiting = waiting
         super().__init__(
             f"workflow {workflow_id!r} did not come to rest within {max_supersteps} supersteps; messages wait for "
             f"{', '.join(map(repr, waiting))}; raise max_supersteps, or go on with checkpoint_id=LATEST"

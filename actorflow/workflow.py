@@ -26,6 +26,7 @@ from actorflow.runtime.opening import (
     discarded,
     fresh_changes,
     load_standing,
+    other_head,
     responses_run_changes,
 )
 from actorflow.runtime.ownership import RunToken
@@ -185,7 +186,8 @@ class Workflow:
     ) -> None:
         """Run in the caller's nursery: ``run = await nursery.start(workflow.start, message)``.
 
-        The arguments are those of `stream`. An exception of the run goes to whoever is in `Run.wait`, else to the
+        The arguments are those of `stream`. Read ``run.events``, or give ``buffer=None``: events that nobody reads hold
+        the run back once the buffer is full. An exception of the run goes to whoever is in `Run.wait`, else to the
         nursery. Cancelling the nursery cancels the run.
         """
         arguments = self._arguments(
@@ -272,10 +274,12 @@ class Workflow:
         """Open requests by id, in the order they were made."""
         snapshot = self._house.standing.snapshot
         run_id = snapshot.mark.origin if snapshot.mark else ""
-        events = (
-            request_event(each, run_id=run_id, superstep=snapshot.superstep) for each in snapshot.requests.values()
-        )
-        return MappingProxyType({event.request_id: event for event in events})
+        told = self._house.standing.told
+        events = {
+            id_: told.get(id_) or request_event(each, run_id=run_id, superstep=snapshot.superstep)
+            for id_, each in snapshot.requests.items()
+        }
+        return MappingProxyType(events)
 
     @property
     def head(self) -> CheckpointID | None:
@@ -306,7 +310,7 @@ class Workflow:
             checkpoint_id=checkpoint_id,
             storage=checkpoint_storage if checkpoint_storage is not None else self._storage,
             durability=when,
-            config=_NO_CONFIG if config is None else MappingProxyType(dict(config)),
+            config=_NO_CONFIG if config is None else config,
             wait=wait,
         )
         arguments.check(self._house.definition)
@@ -340,7 +344,8 @@ class Workflow:
             await house.states.put_back(house.standing.snapshot, sorted(house.states.stale))
         if arguments.message is not UNSET:
             changes, dropped = fresh_changes(house.definition, house.standing.snapshot, arguments.message, run.id)
-            return Opening(changes=changes, kind=CheckpointKind.ENTRY, dropped=dropped)
+            other = await other_head(arguments.storage, house.id, house.standing)
+            return Opening(changes=changes, kind=CheckpointKind.ENTRY, dropped=dropped, other_head=other)
         standing = house.standing
         if arguments.checkpoint_id is not None:
             standing = await load_standing(arguments, house.definition, house.id, standing)

@@ -157,7 +157,7 @@ async def test_an_error_in_a_thread_comes_out_as_itself() -> None:
     workflow = chain(fail)
     with pytest.raises(LookupError, match="x") as caught:
         await workflow.run("x")
-    assert caught.value.__notes__ == ["raised by executor 'fail' in superstep 1, handling a str"]
+    assert caught.value.__notes__ == ["raised by executor 'fail' in superstep 1, handling a message of type str"]
     assert "state" not in standing(workflow)[1]
 
 

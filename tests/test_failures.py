@@ -122,7 +122,7 @@ async def test_a_handlers_exception_comes_out_as_itself_with_a_note(way: str) ->
         with pytest.raises(Fault) as caught, bare_errors():
             await go(workflow, way)
     assert str(caught.value) == "bad"
-    assert caught.value.__notes__ == ["raised by executor 'bad' in superstep 2, handling a str"]
+    assert caught.value.__notes__ == ["raised by executor 'bad' in superstep 2, handling a message of type str"]
     assert workflow.status is WorkflowRunState.FAILED
 
 

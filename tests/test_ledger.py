@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,12 +16,17 @@ from hypothesis import strategies as st
 from actorflow.checkpoint.chain import merge, unpack_delta
 from actorflow.checkpoint.ledger import Ledger
 from actorflow.checkpoint.registry import TypeRegistry
-from actorflow.checkpoint.sections import SectionCodec, section_key
+from actorflow.checkpoint.sections import CHAIN_KEY, SectionCodec, section_key
 from actorflow.core.effects import REMOVED, Output, OutputKind
 from actorflow.core.snapshot import INFLIGHT, RUN, RunMark, Snapshot
 from actorflow.errors import CodecError
 
 CODEC = SectionCodec(TypeRegistry(()))
+
+
+def without_chain(sections):
+    """The length of the chain is stored beside the state and is no part of it."""
+    return {key: data for key, data in sections.items() if key != CHAIN_KEY}
 
 
 class Bench:
@@ -39,11 +45,15 @@ class Bench:
         staged = self.ledger.stage()
         self.ledger.settle(staged)
         self.chain.append(unpack_delta(staged.payload, staged.full))
-        return self.chain[-1]
+        return attrs.evolve(self.chain[-1], changed=without_chain(self.chain[-1].changed))
 
     def stored(self):
         newest_full = max(index for index, delta in enumerate(self.chain) if delta.full)
-        return merge(self.chain[newest_full:])
+        return without_chain(merge(self.chain[newest_full:]))
+
+    def reload(self):
+        newest_full = max(index for index, delta in enumerate(self.chain) if delta.full)
+        self.ledger = Ledger.of_checkpoint(CODEC, merge(self.chain[newest_full:]), standalone=False)
 
     def live(self):
         return {section_key(each): CODEC.encode(each, self.snapshot.get(each)) for each in self.snapshot.sections()}
@@ -243,4 +253,18 @@ def test_in_any_history_the_chain_rebuilds_to_the_live_state(steps):
             bench.ledger = Ledger.of_checkpoint(CODEC, bench.stored(), standalone=what == "branch")
     bench.change({("state", "last"): 1})
     bench.store()
+    bench.check()
+
+
+def test_a_workflow_resumed_at_every_step_earns_its_full_snapshots_all_the_same():
+    """P10: loading reads a bounded chain, however often the history was interrupted."""
+    bench = Bench()
+    for number in range(200):
+        bench.change({("state", "n"): number})
+        bench.store()
+        bench.reload()
+
+    distances = [index for index, delta in enumerate(bench.chain) if delta.full]
+
+    assert len(distances) >= 10
     bench.check()

@@ -8,6 +8,7 @@ import socket
 
 import attrs
 
+from actorflow.checkpoint.processes import has_died
 from actorflow.checkpoint.records import Lease
 from actorflow.checkpoint.rules import is_storable
 from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
@@ -32,11 +33,14 @@ class Holding:
         lease: What was granted.
         acquired: When, in seconds since 1970 UTC.
         expires: From when on anybody may overtake it.
+        process: Who holds it, in a form by which its death can be told (see `actorflow.checkpoint.processes`); may be
+            empty.
     """
 
     lease: Lease
     acquired: float
     expires: float
+    process: str = ""
 
 
 def check_ttl(ttl: float) -> None:
@@ -67,12 +71,12 @@ def this_host() -> str:
 
 
 def is_live(holding: Holding, now: float) -> bool:
-    """Whether a lease has not expired.
+    """Whether a lease has not expired, and its holder is not known to be dead: a dead process will never write again.
 
     One that would last for more than twice its time to live was granted before the clock was set back; waiting for the
     old time to come again could take for ever.
     """
-    return now < holding.expires <= now + 2 * holding.lease.ttl
+    return now < holding.expires <= now + 2 * holding.lease.ttl and not has_died(holding.process)
 
 
 def check_free(holding: Holding | None, owner: str, now: float) -> None:

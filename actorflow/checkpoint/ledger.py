@@ -18,7 +18,7 @@ import attrs
 
 from actorflow.checkpoint.chain import pack_delta
 from actorflow.checkpoint.records import Delta
-from actorflow.checkpoint.sections import SectionCodec, section_key
+from actorflow.checkpoint.sections import CHAIN_KEY, SectionCodec, section_key
 from actorflow.core.effects import REMOVED
 from actorflow.core.snapshot import OUTPUTS, Changes, Section, Snapshot
 
@@ -70,7 +70,10 @@ class Ledger:
         """The mirror of a checkpoint that was just loaded."""
         ledger = cls(codec, standalone=standalone)
         for key, data in contents.items():
-            ledger._put(key, data)
+            if key != CHAIN_KEY:
+                ledger._put(key, data)
+        if CHAIN_KEY in contents:
+            ledger._delta_count, ledger._delta_bytes = codec.decode_chain(contents[CHAIN_KEY])
         return ledger
 
     def skip(self, changes: Changes) -> None:
@@ -150,12 +153,14 @@ class Ledger:
         return self._size + grown <= _BYTES_SHARE * self._delta_bytes + _PER_COMMIT * self._delta_count
 
     def _small_delta(self, changed: Mapping[str, bytes | None]) -> Delta:
+        # How long the chain is, so that a workflow resumed every few supersteps earns its full snapshots, too.
+        chain = {CHAIN_KEY: self.codec.encode_chain(self._delta_count + 1, self._delta_bytes)}
         gone = [key for key, data in changed.items() if data is None]
         gone_outputs = sum(key.startswith(_OUTPUTS_PREFIX) for key in gone)
         # A new run lets go of every output of the one before: said in one word instead of once per superstep.
         clears = gone_outputs > 1 and gone_outputs == self._output_count
         return Delta(
-            changed={key: data for key, data in changed.items() if data is not None},
+            changed=chain | {key: data for key, data in changed.items() if data is not None},
             removed=tuple(key for key in gone if not (clears and key.startswith(_OUTPUTS_PREFIX))),
             cleared=(_OUTPUTS_PREFIX,) if clears else (),
         )

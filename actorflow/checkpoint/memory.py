@@ -35,7 +35,7 @@ class InMemoryCheckpointStorage:
     """A `CheckpointStorage` that keeps its records as long as the object lives.
 
     It holds the same bytes a durable storage would, and takes them apart anew on every load, so that nothing a caller
-    does to what it got can change what the next caller gets (F33). Every verb is one checkpoint of trio, before it
+    does to what it got can change what the next caller gets. Every verb is one checkpoint of trio, before it
     changes anything.
 
     Args:

@@ -13,6 +13,7 @@ Section keys (one value each):
 ``request/<id>``    one open request
 ``inflight``        the deliveries planned for the next superstep
 ``run``             run bookkeeping: origin run id, superstep the run began at
+``chain/``          length of the chain of deltas; no part of the state
 ``outputs/<n>``     outputs committed by superstep n of the run since its entry
 ==================  =====================================================================
 """

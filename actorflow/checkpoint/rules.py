@@ -1,6 +1,6 @@
 """What every storage demands of a commit and says when it refuses, in one place, so that no backend is laxer.
 
-Save demands all that load demands (F35): text that UTF-8 can hold, a time of day with its offset, numbers that fit.
+Save demands all that load demands: text that UTF-8 can hold, a time of day with its offset, numbers that fit.
 """
 
 from __future__ import annotations

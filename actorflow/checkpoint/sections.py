@@ -23,7 +23,10 @@ from actorflow.core.snapshot import (
 )
 from actorflow.errors import CodecError
 
-__all__ = ["SectionCodec", "section_key"]
+__all__ = ["CHAIN_KEY", "SectionCodec", "section_key"]
+
+CHAIN_KEY = "chain/"
+"""Not part of the state: how many deltas, of how many bytes, lie between a checkpoint and the full one below it."""
 
 
 def section_key(section: Section) -> str:
@@ -81,6 +84,8 @@ class SectionCodec:
         """
         snapshot = Snapshot(superstep=superstep)
         for key, data in contents.items():
+            if key == CHAIN_KEY:
+                continue
             table, _, name = key.partition("/")
             decoder = self._decoders.get(table)
             if decoder is None:
@@ -93,6 +98,21 @@ class SectionCodec:
                 raise CodecError(key, f"does not have the form of a stored {table} ({error})") from error
             snapshot.apply({(table, name): value})
         return snapshot
+
+    def encode_chain(self, count: int, size: int) -> bytes:
+        """Encode the length of a chain of deltas."""
+        return self._plain([count, size])
+
+    def decode_chain(self, data: bytes) -> tuple[int, int]:
+        """Decode it.
+
+        Raises:
+            CodecError: It is damaged.
+        """
+        length = self._decoded(data, "chain")
+        if not isinstance(length, list) or [type(each) for each in length] != [int, int]:
+            raise CodecError("chain", f"is {length!r}, not a number of deltas and of bytes")
+        return length[0], length[1]
 
     def _plain(self, value: Any) -> bytes:
         return self._codec.encode(value, "checkpoint")

@@ -11,14 +11,15 @@ from typing import Any
 import apsw
 
 from actorflow.checkpoint.lease_rules import Holding, check_current, check_free, check_writer, this_host
+from actorflow.checkpoint.processes import this_process
 from actorflow.checkpoint.records import Lease
 
 __all__ = ["acquire", "check_may_write", "end", "release", "renew"]
 
-_FIND = "SELECT epoch, owner, host, ttl, acquired, expires FROM lease WHERE workflow_id = ?"
+_FIND = "SELECT epoch, owner, host, process, ttl, acquired, expires FROM lease WHERE workflow_id = ?"
 
 _GRANT = """
-    INSERT INTO lease (workflow_id, owner, host, ttl, acquired, expires) VALUES (?, ?, ?, ?, ?, ?) RETURNING epoch
+    INSERT INTO lease (workflow_id, owner, host, process, ttl, acquired, expires) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING epoch
 """
 
 
@@ -27,7 +28,7 @@ def acquire(connection: apsw.Connection, workflow_id: str, owner: str, ttl: floa
     check_free(_holding(connection, workflow_id), owner, now)
     end(connection, workflow_id)
     host = this_host()
-    ((epoch,),) = connection.execute(_GRANT, (workflow_id, owner, host, ttl, now, now + ttl))
+    ((epoch,),) = connection.execute(_GRANT, (workflow_id, owner, host, this_process(), ttl, now, now + ttl))
     return Lease(workflow_id=workflow_id, owner=owner, host=host, epoch=int(epoch), ttl=ttl)
 
 
@@ -61,5 +62,6 @@ def _holding(connection: apsw.Connection, workflow_id: str) -> Holding | None:
     row: Any = connection.execute(_FIND, (workflow_id,)).fetchone()
     if row is None:
         return None
-    epoch, owner, host, ttl, acquired, expires = row
-    return Holding(Lease(workflow_id=workflow_id, owner=owner, host=host, epoch=epoch, ttl=ttl), acquired, expires)
+    epoch, owner, host, process, ttl, acquired, expires = row
+    lease = Lease(workflow_id=workflow_id, owner=owner, host=host, epoch=epoch, ttl=ttl)
+    return Holding(lease, acquired, expires, process)

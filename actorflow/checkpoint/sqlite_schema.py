@@ -82,7 +82,7 @@ class SqliteFile:
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 
     def _turn_on_wal(self, connection: apsw.Connection) -> None:
-        # SQLite does not wait for its busy timeout here when several openers create the file at once (R16).
+        # SQLite does not wait for its busy timeout here when several openers create the file at once.
         end = time.monotonic() + self.busy_timeout
         while True:
             try:

@@ -65,6 +65,7 @@ _LEASES_AND_JOURNAL = (
         workflow_id TEXT NOT NULL UNIQUE,
         owner TEXT NOT NULL,
         host TEXT NOT NULL,
+        process TEXT NOT NULL,
         ttl REAL NOT NULL, -- seconds
         acquired REAL NOT NULL, -- seconds since 1970-01-01 UTC
         expires REAL NOT NULL
@@ -87,7 +88,7 @@ _VERSIONS = (_FIRST, _LEASES_AND_JOURNAL)
 
 
 def set_up(connection: apsw.Connection) -> None:
-    """Bring a file to the present version, whole or not at all; other openers may try at the same time (R16)."""
+    """Bring a file to the present version, whole or not at all; other openers may try at the same time."""
     # In a fresh file this is before write-ahead logging is turned on, so that the mark in the header is in the file
     # itself from its first page on, and a file without it is never half of ours.
     connection.execute("BEGIN IMMEDIATE")

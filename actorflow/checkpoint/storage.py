@@ -62,7 +62,7 @@ class CheckpointStorage(Protocol):
         ...
 
     async def latest(self, *, workflow_id: str) -> Checkpoint | None:
-        """Read the checkpoint with the highest sequence of a workflow id, or None. Never goes by clock (F30)."""
+        """Read the checkpoint with the highest sequence of a workflow id, or None. Never goes by clock."""
         ...
 
     async def list(

@@ -1,6 +1,6 @@
 """Fan-in joins: what they hold, and at which superstep boundary they fire.
 
-Grouping is a function of the messages alone (F16): a join takes everything it holds, sources in declared order and
+Grouping is a function of the messages alone: a join takes everything it holds, sources in declared order and
 messages of one source in canonical order.
 """
 

@@ -129,7 +129,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The mapping given to this run. It is never stored: the place for tokens and clients (F43)."""
+        """The mapping given to this run. It is never stored: the place for tokens and clients."""
         return self._port.config
 
     @property

@@ -38,7 +38,7 @@ class Executor:
     """
 
     type_name: ClassVar[str | None] = None
-    """Stable name of the type in graph signatures; the class name unless set. Set it before renaming a class (F42)."""
+    """Stable name of the type in graph signatures; the class name unless set. Set it before renaming a class."""
 
     _local_names: ClassVar[Mapping[str, Any]] = {}
     _table: ClassVar[HandlerTable]

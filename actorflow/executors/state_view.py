@@ -13,7 +13,7 @@ __all__ = ["StateView"]
 
 
 class StateView:
-    """Snapshot reads plus own writes (F15).
+    """Snapshot reads plus own writes.
 
     A mutable value that is read is handed out as a private copy. If the copy was changed in place by the time the
     delivery is done, the change counts as a write.

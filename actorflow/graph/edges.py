@@ -115,6 +115,8 @@ class MultiSelectionEdges:
     def choose(self, value: Any) -> Choosing:
         """Choose targets for a message, in declared order whatever order the function answers in."""
         selected = yield self.selection(value, list(self.targets))
+        if selected is None:
+            raise ValueError(f"the selection function returned None; it may return a list of {list(self.targets)}")
         chosen = {selected} if isinstance(selected, str) else set(selected)
         unknown = chosen - set(self.targets)
         if unknown:

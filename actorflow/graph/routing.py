@@ -98,7 +98,7 @@ def _choose(group: EdgeGroup, value: Any) -> Generator[Any, Any, Sequence[str]]:
     try:
         return (yield from group.choose(value))
     except Exception as error:
-        error.add_note(f"raised by the condition of {group} for a {type(value).__name__}")
+        error.add_note(f"raised by the function of {group}, for a message of type {type(value).__name__}")
         raise
 
 

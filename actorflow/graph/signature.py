@@ -1,4 +1,4 @@
-"""The graph signature: equal for two graphs exactly if a checkpoint of one may be restored by the other (F42).
+"""The graph signature: equal for two graphs exactly if a checkpoint of one may be restored by the other.
 
 It covers what decides routing: executors by id and stable type name, what they handle, the edge groups in their order,
 and the identity of every condition and selection. A named function is identified by its name and by the plain values it

@@ -36,7 +36,7 @@ def check_ends(kind: str, where: str, ends: Sequence[str]) -> None:
 
 
 def check_switch(source: str, cases: Sequence[Case | Default]) -> None:
-    """Refuse a switch whose Default is missing, doubled or not last (F22), or that has no case."""
+    """Refuse a switch whose Default is missing, doubled or not last, or that has no case."""
     where = f"the switch after {source!r}"
     strangers = [case for case in cases if not isinstance(case, (Case, Default))]
     if strangers:

@@ -201,7 +201,7 @@ class Actor:
         except BaseException as error:  # noqa: BLE001 - an outcome is a value; the runner decides what becomes of it
             error.add_note(
                 f"raised by executor {executor.id!r} in superstep {surroundings.superstep}, handling a "
-                f"{type(delivery.value).__name__}"
+                f"message of type {type(delivery.value).__name__}"
             )
             slot.error = error
 

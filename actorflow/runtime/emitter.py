@@ -32,6 +32,7 @@ class Emitter:
     Attributes:
         run_id: The run.
         sink: Where events go.
+        told: The events that told of requests, by request id; outlives the run.
         superstep: Number of the superstep under way.
         in_haste: Whether to tell of saves only what there is room for: the run is on its way out, for a bounded time,
             and a consumer that does not read must not use it up.
@@ -39,6 +40,7 @@ class Emitter:
 
     run_id: str
     sink: EventSink
+    told: dict[str, RequestInfoEvent] = attrs.Factory(dict)
     superstep: int = 0
     in_haste: bool = False
     _sequence: int = 0
@@ -97,8 +99,16 @@ class Emitter:
     async def tell_requests(self, requests: Sequence[PendingRequest]) -> None:
         """Tell of open requests."""
         for request in requests:
+            self._sequence += 1
+            event = self.told[request.id] = request_event(
+                request,
+                run_id=self.run_id,
+                sequence=self._sequence,
+                time=self._epoch + self._clock(),
+                superstep=self.superstep,
+            )
             if self.sink.listening:
-                await self.sink.put(self.request_event(request))
+                await self.sink.put(event)
 
     async def saved(self, info: CheckpointInfo) -> None:
         """Tell that a checkpoint is in the storage."""
@@ -115,15 +125,8 @@ class Emitter:
             await self.emit(kind, **fields)
 
     def request_event(self, request: PendingRequest) -> RequestInfoEvent:
-        """The event that tells of an open request."""
-        self._sequence += 1
-        return request_event(
-            request,
-            run_id=self.run_id,
-            sequence=self._sequence,
-            time=self._epoch + self._clock(),
-            superstep=self.superstep,
-        )
+        """The event that told of an open request."""
+        return self.told.get(request.id) or request_event(request, run_id=self.run_id, superstep=self.superstep)
 
 
 def request_event(request: PendingRequest, **common: Any) -> RequestInfoEvent:

@@ -1,4 +1,4 @@
-"""The journal: what finished deliveries of an unfinished superstep did, kept in the storage beside the head (P6, F38).
+"""The journal: what finished deliveries of an unfinished superstep did, kept in the storage beside the head (P6).
 
 It is written when a run fails or is cancelled, so that a resume runs again only what did not finish; with
 ``durability="delivery"`` each delivery is written as it finishes, so that this holds when the process dies, too. The next
@@ -16,6 +16,7 @@ from actorflow.checkpoint.sections import SectionCodec
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.core.effects import Delivery, Finished
 from actorflow.errors import CheckpointError, CodecError
+from actorflow.runtime.storing import storage_errors
 
 __all__ = ["Journal", "read_finished"]
 
@@ -60,12 +61,13 @@ class Journal:
         ]
         if not entries:
             return
+        what = f"what {len(entries)} deliveries of workflow {self.workflow_id!r} did could not be kept"
         try:
-            await self.storage.write_journal(entries, lease=self.lease)
+            with storage_errors(what):
+                await self.storage.write_journal(entries, lease=self.lease)
         except CheckpointError as error:
-            raise CheckpointError(
-                f"what {len(entries)} deliveries of workflow {self.workflow_id!r} did could not be kept: {error}"
-            ) from error
+            error.add_note(what)
+            raise
         self._written[1].update(entry.index for entry in entries)
 
     def _entry(
@@ -88,5 +90,6 @@ async def read_finished(
     """
     if not hasattr(storage, "read_journal"):
         return {}
-    entries = await storage.read_journal(workflow_id, head)
+    with storage_errors(f"the journal of workflow {workflow_id!r} could not be read"):
+        entries = await storage.read_journal(workflow_id, head)
     return {entry.index: codec.decode_finished(entry.payload) for entry in entries}

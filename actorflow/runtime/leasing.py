@@ -17,6 +17,7 @@ import trio
 from actorflow.checkpoint.records import Lease
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
+from actorflow.runtime.storing import storage_errors
 
 __all__ = ["LeaseKeeper", "acquire_lease"]
 
@@ -43,7 +44,8 @@ async def acquire_lease(
         return None
     while True:
         try:
-            return LeaseKeeper(storage, await storage.acquire_lease(workflow_id, owner=owner))
+            with storage_errors(f"the lease of workflow {workflow_id!r} could not be acquired"):
+                return LeaseKeeper(storage, await storage.acquire_lease(workflow_id, owner=owner))
         except LeaseHeldError as held:
             if not wait:
                 raise
@@ -94,7 +96,8 @@ class LeaseKeeper:
 
     async def _renew_once(self) -> LeaseLostError | CheckpointError | None:
         try:
-            await self.storage.renew_lease(self.lease)
+            with storage_errors(f"the lease of workflow {self.lease.workflow_id!r} could not be renewed"):
+                await self.storage.renew_lease(self.lease)
         except (LeaseLostError, CheckpointError) as error:
             return error
         return None
@@ -104,7 +107,7 @@ class LeaseKeeper:
         with trio.move_on_after(_RELEASE_GRACE, shield=True):
             try:
                 await self.storage.release_lease(self.lease)
-            except CheckpointError:
+            except Exception:  # noqa: BLE001 - must not replace what the run raised
                 return  # the storage is out of reach: the lease runs out, as after a kill
 
 

@@ -27,6 +27,7 @@ from actorflow.runtime.definition import Definition
 from actorflow.runtime.journal import read_finished
 from actorflow.runtime.recorder import Durability
 from actorflow.runtime.standing import Standing
+from actorflow.runtime.storing import storage_errors
 from actorflow.runtime.superstep import drop_joins
 
 __all__ = [
@@ -94,12 +95,20 @@ class RunArguments:
             raise ValueError("a checkpoint is resumed without a message; leave out message, or checkpoint_id")
         if not given and self.responses is None and self.checkpoint_id is None:
             raise ValueError("nothing to run: give a message, responses, or a checkpoint_id")
+        if self.checkpoint_id is not None and not isinstance(self.checkpoint_id, (str, _Latest)):
+            raise ValueError(
+                f"checkpoint_id is the id of a checkpoint or LATEST, not {type(self.checkpoint_id).__name__}; give .id"
+            )
         if self.responses is not None and not isinstance(self.responses, Mapping):
             raise ValueError(f"responses is a mapping of request ids to answers, not {type(self.responses).__name__}")
         if self.checkpoint_id is not None and self.checkpoint_id is not LATEST and self.storage is None:
             raise ValueError(
                 f"checkpoint_id={self.checkpoint_id!r} needs a storage to load from; give checkpoint_storage here or "
                 f"to the builder"
+            )
+        if not isinstance(self.config, Mapping):
+            raise ValueError(  # noqa: TRY004 - as for every contradictory argument
+                f"config is a mapping for the handlers, not {type(self.config).__name__}"
             )
         if self.storage is not None and not is_storage(self.storage):
             raise ValueError(f"checkpoint_storage is a CheckpointStorage, not {type(self.storage).__name__}")
@@ -122,6 +131,7 @@ class Opening:
         kind: Its kind of checkpoint.
         dropped: What it lets go.
         restored: Whether a checkpoint was taken up.
+        other_head: The latest checkpoint of this workflow id, if the run does not go on from it though it could have.
         idle: Whether the run does nothing: it was given no answer to deliver, and nothing to take up.
     """
 
@@ -130,6 +140,7 @@ class Opening:
     kind: CheckpointKind = CheckpointKind.ENTRY
     dropped: Sequence[Dropped] = ()
     restored: bool = False
+    other_head: CheckpointID | None = None
     idle: bool = False
 
 
@@ -151,8 +162,9 @@ def _discarded(delivery: Delivery) -> Dropped:
 
 
 def discarded(definition: Definition, snapshot: Snapshot) -> list[Dropped]:
-    """All unfinished work of a snapshot, for a reset."""
-    return [*map(_discarded, snapshot.inflight), *drop_joins(definition.graph, snapshot, {})]
+    """All unfinished work of a snapshot, for a reset: messages in flight, what joins hold, open requests."""
+    requests = [Dropped("discarded", each.data, each.executor_id, None) for each in snapshot.requests.values()]
+    return [*map(_discarded, snapshot.inflight), *drop_joins(definition.graph, snapshot, {}), *requests]
 
 
 def _without_outputs(snapshot: Snapshot) -> Changes:
@@ -160,7 +172,7 @@ def _without_outputs(snapshot: Snapshot) -> Changes:
 
 
 def check_answer(requests: Mapping[str, PendingRequest], request_id: str, value: Any) -> tuple[PendingRequest, Any]:
-    """Match an answer to its request (F11).
+    """Match an answer to its request.
 
     Returns:
         The request, and the answer as a value of the declared type.
@@ -250,16 +262,21 @@ async def load_standing(
     return Standing(snapshot=snapshot, head=checkpoint, storage=arguments.storage, ledger=ledger, finished=finished)
 
 
+async def other_head(storage: CheckpointStorage | None, workflow_id: str, standing: Standing) -> CheckpointID | None:
+    """The latest checkpoint of a workflow id, for a workflow that stands on none of its own."""
+    if storage is None or standing.head is not None:
+        return None
+    with storage_errors(f"the checkpoints of workflow {workflow_id!r} could not be listed"):
+        headers = await storage.list(workflow_id=workflow_id, limit=1)
+    return headers[0].id if headers else None
+
+
 async def _read(arguments: RunArguments, workflow_id: str) -> Checkpoint:
     assert arguments.storage is not None
-    try:
+    with storage_errors(f"the checkpoint of workflow {workflow_id!r} could not be read"):
         if isinstance(arguments.checkpoint_id, str):
             return await arguments.storage.load(arguments.checkpoint_id)
         latest = await arguments.storage.latest(workflow_id=workflow_id)
-    except CheckpointError:
-        raise
-    except Exception as error:
-        raise CheckpointError(f"the checkpoint of workflow {workflow_id!r} could not be read: {error}") from error
     if latest is None:
         raise CheckpointNotFoundError(f"workflow {workflow_id!r} has no checkpoint in {arguments.storage!r}")
     return latest

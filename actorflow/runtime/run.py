@@ -56,7 +56,7 @@ class RunControl(Protocol):
         ...
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Run:
     """One run under way, or ended.
 
@@ -71,8 +71,10 @@ class Run:
     _result: RunResult | None = None
     _failure: BaseException | None = None
     _raised: bool = False
-    _waiters: int = 0
     _done: trio.Event = attrs.Factory(trio.Event)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id!r} {self._status.value}>"
 
     @classmethod
     def logged(cls, run_id: str) -> Run:
@@ -142,13 +144,9 @@ class Run:
         Raises:
             Exception: What the run raised; leaving the stream's block does not raise it again.
         """
-        self._waiters += 1
-        try:
-            if isinstance(self._sink, EventChannel):
-                self._sink.detach()
-            await self._done.wait()
-        finally:
-            self._waiters -= 1
+        if isinstance(self._sink, EventChannel):
+            self._sink.detach()
+        await self._done.wait()
         if self._failure is not None:
             self._raised = True
             raise self._failure
@@ -182,7 +180,7 @@ class Run:
     @property
     def failure(self) -> BaseException | None:
         """What the run raised, if nobody who waited for it was given it."""
-        return None if self._raised or self._waiters else self._failure
+        return None if self._raised else self._failure
 
     def ended_result(self) -> RunResult:
         """The result of a run that has ended."""
@@ -204,6 +202,8 @@ class Run:
         self._result = result
         self._failure = failure
         self._control = None
+        # Who waits now is woken with the failure; one that was cancelled out of its wait is no longer counted.
+        self._raised = self._done.statistics().tasks_waiting > 0
         self._done.set()
 
     def never_began(self) -> None:

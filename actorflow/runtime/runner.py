@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -81,8 +82,10 @@ class Runner:
         self._wait_for_responses = wait_for_responses
         self._arguments = arguments
         self._lease = lease
-        self._emitter = Emitter(run.id, run.sink)
-        surroundings = Surroundings(house.definition, house.standing, self._emitter, arguments.config)
+        self._emitter = Emitter(run.id, run.sink, house.standing.told)
+        surroundings = Surroundings(
+            house.definition, house.standing, self._emitter, MappingProxyType(dict(arguments.config))
+        )
         keeps_each = arguments.durability is Durability.DELIVERY
         self._crew = Crew(house.executors, house.states, surroundings, self._keep if keeps_each else None)
         self._answers = Answers()
@@ -111,14 +114,16 @@ class Runner:
             outside = False
         finally:
             self._gather_failures(outside=outside)
-            if not self._completed or self._failure is not None:
-                with trio.move_on_after(GRACE, shield=True):
-                    await self._unwind()
-            self._conclude()
-            if outside:
-                self._announce_end_nowait()
-            self._crew.dismiss()
-            self._recorder = None
+            try:
+                if not self._completed or self._failure is not None:
+                    with trio.move_on_after(GRACE, shield=True):
+                        await self._unwind()
+            finally:  # whatever becomes of the way back, the run has an end
+                self._conclude()
+                if outside:
+                    self._announce_end_nowait()
+                self._crew.dismiss()
+                self._recorder = None
         await self._announce_end()
         self._run.sink.close()
 
@@ -201,9 +206,18 @@ class Runner:
         if opening.kind is CheckpointKind.ENTRY and opening.changes is not None:
             standing.finished = {}
         self._renew_limit()
+        await self._warn_of_a_second_root()
         leftovers, standing.leftovers = standing.leftovers, []
         await self._emitter.tell_dropped([*leftovers, *opening.dropped])
         return recorder
+
+    async def _warn_of_a_second_root(self) -> None:
+        if self._opening.other_head is not None:
+            await self._emitter.emit(
+                WarningEvent,
+                message=f"workflow id {self._house.id!r} has checkpoints, the latest {self._opening.other_head!r}, and "
+                f"this run does not go on from them; to go on, give checkpoint_id=LATEST first",
+            )
 
     def _renew_limit(self) -> None:
         self._limit = self._snapshot.superstep + self._definition.max_supersteps
@@ -286,7 +300,7 @@ class Runner:
         self._idle = False
         changes = answer_changes(self._snapshot, self._answers.take())
         await self._recorder.commit(changes, self._snapshot.superstep, CheckpointKind.RESPONSES)
-        self._renew_limit()  # each turn has its own (F09)
+        self._renew_limit()  # each turn has its own
 
     async def _change_status(self, status: WorkflowRunState) -> None:
         self._house.status = status
@@ -315,15 +329,24 @@ class Runner:
         states = self._house.states
         states.mark_stale(self._crew.touched)  # before anything can use up the grace
         problems: list[BaseException] = [error for error in self._crew.stop_errors if error is not self._failure]
-        if self._recorder is not None:
-            try:
-                await self._recorder.close()
-                if self._recorder.stands_on_head:
-                    await self._write_journal(self._finished_here())
-            except (CheckpointError, LeaseLostError) as error:
-                problems.append(error)
+        try:
+            await self._store_what_is_left()
+        except LeaseLostError as error:
+            if self._failure is None:
+                self._failure = error
+            problems.append(error)
+        except CheckpointError as error:
+            problems.append(error)
         problems += await states.roll_back(self._snapshot)
         self._tell_problems(problems)
+
+    async def _store_what_is_left(self) -> None:
+        recorder = self._recorder
+        if recorder is None:
+            return
+        await recorder.close()
+        if recorder.stands_on_head:
+            await self._write_journal(self._finished_here())
 
     def _tell_problems(self, problems: Sequence[BaseException]) -> None:
         for problem in problems:
@@ -339,6 +362,9 @@ class Runner:
             recorder.abandon_unsaved()
         if self._crew.slots:
             self._standing.finished = self._finished_here()
+        told = self._standing.told
+        for answered in told.keys() - self._snapshot.requests.keys():
+            del told[answered]
         status = self._final_status()
         self._house.status = status
         self._run.end(self._make_result(status), None if status is WorkflowRunState.CANCELLED else self._failure)
@@ -365,7 +391,7 @@ class Runner:
         return RunResult(
             outputs=[output.value for output in outputs if output.kind is OutputKind.OUTPUT],
             intermediate_outputs=[output.value for output in outputs if output.kind is OutputKind.INTERMEDIATE],
-            requests=tuple(self._emitter.request_event(request) for request in snapshot.requests.values()),
+            requests=tuple(map(self._emitter.request_event, snapshot.requests.values())),
             status=status,
             log=sink if isinstance(sink, EventLog) else None,
             supersteps=snapshot.superstep - (mark.begun_at if mark else 0),

@@ -15,9 +15,11 @@ from actorflow.checkpoint.records import CheckpointID, CheckpointInfo
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.core.effects import Finished
 from actorflow.core.snapshot import Snapshot
-from actorflow.errors import CheckpointError, CheckpointNotFoundError
+from actorflow.errors import CheckpointNotFoundError
+from actorflow.events import RequestInfoEvent
 from actorflow.graph.routing import Dropped
 from actorflow.runtime.definition import Definition
+from actorflow.runtime.storing import storage_errors
 
 __all__ = ["Standing"]
 
@@ -33,6 +35,7 @@ class Standing:
         ledger: Mirror of the head as bytes, and what has changed since.
         finished: Finished deliveries of the superstep that did not commit, by their position in it.
         leftovers: What a reset let go, to be reported by the next run.
+        told: The events that told of requests, by request id.
     """
 
     snapshot: Snapshot = attrs.Factory(Snapshot)
@@ -41,6 +44,7 @@ class Standing:
     ledger: Ledger | None = None
     finished: dict[int, Finished] = attrs.Factory(dict)
     leftovers: list[Dropped] = attrs.Factory(list)
+    told: dict[str, RequestInfoEvent] = attrs.Factory(dict)
 
     @property
     def is_stored(self) -> bool:
@@ -53,7 +57,7 @@ class Standing:
         return self.head.id if self.head else None
 
     async def parent_in(self, storage: CheckpointStorage, definition: Definition) -> CheckpointID | None:
-        """The parent of the next checkpoint in a storage: the head, if it lies there (F29).
+        """The parent of the next checkpoint in a storage: the head, if it lies there.
 
         If not, the next commit stands alone, whatever was written elsewhere.
 
@@ -71,13 +75,8 @@ class Standing:
 
 async def _has(storage: CheckpointStorage, checkpoint_id: CheckpointID) -> bool:
     try:
-        await storage.children(checkpoint_id)
+        with storage_errors(f"whether {storage!r} has checkpoint {checkpoint_id!r} could not be read"):
+            await storage.children(checkpoint_id)
     except CheckpointNotFoundError:
         return False
-    except CheckpointError:
-        raise
-    except Exception as error:
-        raise CheckpointError(
-            f"whether {storage!r} has checkpoint {checkpoint_id!r} could not be read: {error}"
-        ) from error
     return True

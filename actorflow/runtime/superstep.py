@@ -130,7 +130,7 @@ def _change_joins(
 
 
 def drop_joins(graph: Graph, snapshot: Snapshot, changes: Changes) -> list[Dropped]:
-    """Let go what joins hold (F18), and say what it was.
+    """Let go what joins hold, and say what it was.
 
     Args:
         graph: The graph.

@@ -22,7 +22,7 @@ class FencingClauses(StorageClauses):
     """Clauses on what a lease is worth in `save` and `write_journal`."""
 
     async def test_who_was_overtaken_writes_nothing(self, autojump_clock: trio.testing.MockClock) -> None:  # noqa: ARG002  # pytest-trio sees it
-        """No checkpoint, not even one that is there already, no journal entry; and renewing brings nothing back (R08)."""
+        """No checkpoint, not even one that is there already, no journal entry; and renewing brings nothing back."""
         async with self.open_storage() as storage:
             stale = await storage.acquire_lease("workflow", owner="stale")
             await storage.save(make_commit("a", lease=stale))
@@ -114,7 +114,7 @@ class FencingClauses(StorageClauses):
             await storage.save(make_commit("a", lease=lease))
 
     async def test_a_save_repeated_under_its_lease_changes_nothing(self) -> None:
-        """A retry after a lost acknowledgement is as safe with a lease as without, and leaves the journal alone (R02)."""
+        """A retry after a lost acknowledgement is as safe with a lease as without, and leaves the journal alone."""
         async with self.open_storage() as storage:
             lease = await storage.acquire_lease("workflow", owner="owner")
             header = await storage.save(make_commit("a", lease=lease))
@@ -135,7 +135,7 @@ class FencingClauses(StorageClauses):
                     nursery.start_soon(_overtake, storage, stale, head_start)
 
     async def test_random_histories_of_leases_equal_the_model(self, autojump_clock: trio.testing.MockClock) -> None:  # noqa: ARG002  # pytest-trio sees it
-        """Three owners with all the leases they ever had, in any order: only what the model allows is written (R26)."""
+        """Three owners with all the leases they ever had, in any order: only what the model allows is written."""
         for seed in range(8):
             async with self.open_storage() as storage:
                 await _Play(self, storage, random.Random(seed)).play(80)  # noqa: S311  # to be repeatable is the point

@@ -29,7 +29,7 @@ class JournalClauses(StorageClauses):
                 assert await storage.read_journal("workflow", head) == expected
 
     async def test_the_first_entry_of_a_place_stays(self) -> None:
-        """A retry after a lost acknowledgement, whole or in part, adds only what is missing (R02)."""
+        """A retry after a lost acknowledgement, whole or in part, adds only what is missing."""
         async with self.open_storage() as storage:
             await storage.save(make_commit("a"))
             first = [make_entry(index, "a") for index in range(3)]
@@ -54,7 +54,7 @@ class JournalClauses(StorageClauses):
             assert await storage.read_journal("workflow", "a") == [make_entry(index, "a") for index in range(13)]
 
     async def test_only_the_superstep_that_was_asked_for_is_read(self) -> None:
-        """Entries that follow another checkpoint, or of another workflow id, are not shown (R21)."""
+        """Entries that follow another checkpoint, or of another workflow id, are not shown."""
         async with self.open_storage() as storage:
             await save_all(storage, (make_commit("a"), make_commit("b", "a"), make_commit("c", workflow_id="other")))
             entries = [

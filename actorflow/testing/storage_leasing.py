@@ -20,7 +20,7 @@ class LeasingClauses(StorageClauses):
     """
 
     async def test_of_many_that_race_for_a_lease_one_gets_it(self) -> None:
-        """Twenty owners at once: the others are told who has it, since when and for how long (F41)."""
+        """Twenty owners at once: the others are told who has it, since when and for how long."""
         async with self.open_storage() as storage:
             granted: list[Lease] = []
             refused: list[LeaseHeldError] = []
@@ -55,7 +55,7 @@ class LeasingClauses(StorageClauses):
                 await expect_error(storage.acquire_lease(name, owner="other"), LeaseHeldError)
 
     async def test_names_that_cannot_be_kept_are_refused(self) -> None:
-        """As for those of a checkpoint (F35)."""
+        """As for those of a checkpoint."""
         async with self.open_storage() as storage:
             for bad in ("", "\ud800"):
                 await expect_error(storage.acquire_lease(bad, owner="owner"), CheckpointError)
@@ -88,7 +88,7 @@ class LeasingClauses(StorageClauses):
             await expect_error(storage.acquire_lease("workflow", owner="third"), LeaseHeldError)
 
     async def test_an_owner_that_acquires_again_loses_its_earlier_grant(self) -> None:
-        """A retry after a lost acknowledgement gets the lease (R02); of two with one name the later one writes."""
+        """A retry after a lost acknowledgement gets the lease; of two with one name the later one writes."""
         async with self.open_storage() as storage:
             first = await storage.acquire_lease("workflow", owner="owner")
             again = await storage.acquire_lease("workflow", owner="owner")

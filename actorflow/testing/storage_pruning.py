@@ -39,7 +39,7 @@ class PruningClauses(StorageClauses):
             assert ids(await storage.list()) == ["b", "a"]
 
     async def test_a_prune_takes_what_is_neither_new_nor_young(self) -> None:
-        """By place in the sequence, by age, or by both together; the latest stays, however old (F40)."""
+        """By place in the sequence, by age, or by both together; the latest stays, however old."""
         now = datetime.now(UTC)
         cases: tuple[tuple[dict[str, Any], list[str]], ...] = (
             ({"keep_last": 2}, ["4", "3", "other"]),
@@ -75,7 +75,7 @@ class PruningClauses(StorageClauses):
                     await _check_holds(storage, held, doomed)
 
     async def test_writing_goes_on_after_a_prune(self) -> None:
-        """The next delta stands on the head; a retry of what was cut off from its parent is still a retry (R02)."""
+        """The next delta stands on the head; a retry of what was cut off from its parent is still a retry."""
         commits = [make_commit("a", changed={"state/x": b"1"}), make_commit("b", "a"), make_commit("c", "b")]
         async with self.open_storage() as storage:
             await save_all(storage, commits)
@@ -108,7 +108,7 @@ class PruningClauses(StorageClauses):
             assert ids(await storage.list()) == ["c"]
 
     async def test_a_prune_cancelled_at_any_step_leaves_a_storage_as_good_as_any(self) -> None:
-        """What is left loads, and calling again does the rest (R15)."""
+        """What is left loads, and calling again does the rest."""
         for step in range(100):
             async with self.open_storage() as storage:
                 history = RandomHistory(400)
@@ -150,7 +150,7 @@ class PruningClauses(StorageClauses):
                 assert latest.contents == {f"state/{number}": name.encode() for number in range(15)}
 
     async def test_a_prune_keeps_what_it_cannot_rewrite(self) -> None:
-        """A checkpoint that cannot be read keeps what it stands on, and the error names it (R11)."""
+        """A checkpoint that cannot be read keeps what it stands on, and the error names it."""
         async with self.open_storage() as storage:
             bad = make_commit("bad", "good")
             object.__setattr__(bad, "payload", b"\xdd\xff\xff\xff\xff")

@@ -30,7 +30,7 @@ class ReadingClauses(StorageClauses):
                 await expect_error(storage.list(limit=limit), ValueError)
 
     async def test_loading_equals_replaying(self) -> None:
-        """For random histories every checkpoint loads as a plain dict replays it (R24)."""
+        """For random histories every checkpoint loads as a plain dict replays it."""
         for seed in range(6):
             async with self.open_storage() as storage:
                 history = await _written(storage, seed, 60)
@@ -112,7 +112,7 @@ class ReadingClauses(StorageClauses):
         assert latest.id == "a1"
 
     async def test_loading_twice_gives_the_same_whatever_was_done_to_the_first(self) -> None:
-        """Nothing that is handed out is shared (F33)."""
+        """Nothing that is handed out is shared."""
         async with self.open_storage() as storage:
             await save_all(storage, (make_commit("a", changed={"state/x": b"1"}), make_commit("b", "a")))
             for checkpoint_id in ("b", "a"):
@@ -141,7 +141,7 @@ class ReadingClauses(StorageClauses):
             await _check_shown(storage)
 
     async def test_a_payload_that_is_no_delta_is_an_error_of_its_checkpoint_alone(self) -> None:
-        """Hostile bytes are refused when they are loaded; everything else goes on (R11)."""
+        """Hostile bytes are refused when they are loaded; everything else goes on."""
         async with self.open_storage() as storage:
             good = make_commit("good")
             bad = make_commit("bad", "good")

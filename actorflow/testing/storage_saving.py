@@ -86,7 +86,7 @@ class SavingClauses(StorageClauses):
         assert len(set(ids(headers))) == len(headers) == 100
 
     async def test_the_latest_is_the_last_written_whatever_its_time_of_day(self) -> None:
-        """A clock that steps back, or stands still, changes nothing (F30)."""
+        """A clock that steps back, or stands still, changes nothing."""
         noon = datetime(2024, 1, 1, 12, tzinfo=UTC)
         async with self.open_storage() as storage:
             await storage.save(make_commit("first", created_at=noon))
@@ -99,7 +99,7 @@ class SavingClauses(StorageClauses):
             assert ids(await storage.list()) == ["later-2", "later-1", "later-0", "first"]
 
     async def test_saving_the_same_again_changes_nothing(self) -> None:
-        """A retry after a lost acknowledgement returns the header that is there, and moves nothing (R02)."""
+        """A retry after a lost acknowledgement returns the header that is there, and moves nothing."""
         root, step = make_commit("root"), make_commit("step", "root")
         async with self.open_storage() as storage:
             first, _ = await save_all(storage, (root, step))
@@ -131,7 +131,7 @@ class SavingClauses(StorageClauses):
         await self._refused(others, after=(make_commit("a"), make_commit("b", "a")))
 
     async def test_an_unknown_parent_is_refused(self) -> None:
-        """A parent is in the same storage (F29)."""
+        """A parent is in the same storage."""
         await self._refused((make_commit("b", "a"), make_commit("b", "a", full=True), make_commit("b", "b")))
 
     async def test_a_delta_needs_a_parent_of_its_own_workflow_id(self) -> None:
@@ -140,7 +140,7 @@ class SavingClauses(StorageClauses):
         await self._refused(commits, after=(make_commit("a"),))
 
     async def test_what_cannot_be_kept_exactly_is_refused(self) -> None:
-        """Empty ids, text that UTF-8 cannot hold, and a time of day without offset are refused at save (F35)."""
+        """Empty ids, text that UTF-8 cannot hold, and a time of day without offset are refused at save."""
         naive = datetime(2024, 1, 1)  # noqa: DTZ001  # that is what is refused
         await self._refused(
             (
