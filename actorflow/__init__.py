@@ -6,9 +6,9 @@ import warnings
 from typing import Any
 
 from actorflow.builder import WorkflowBuilder
-from actorflow.checkpoint.memory import InMemoryCheckpointStorage
+from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo
-from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.events import WorkflowRunState
 from actorflow.executors.context import WorkflowContext

@@ -4,7 +4,7 @@ A run emits `StartedEvent`, `StatusEvent`, then for each superstep `SuperstepSta
 `CheckpointSavedEvent` (with a storage) and `SuperstepCompletedEvent`, and at last a `StatusEvent`. A failed run emits
 one `ExecutorFailedEvent` for each executor that failed, then `FailedEvent`, then `StatusEvent`.
 
-`to_json` and `from_json` carry every event over a wire; the module `json_standins` tells how values are written.
+`to_json` and `from_json` carry every event over a wire; `actorflow.event_json.standins` tells how values are written.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, ClassVar, TypeVar, final
 
 import attrs
 
-from actorflow.events_json import EventForm
-from actorflow.json_standins import Opaque, OpaqueError
+from actorflow.event_json.form import EventForm
+from actorflow.event_json.standins import Opaque, OpaqueError
 
 __all__ = [
     "CheckpointFailedEvent",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import attrs
 import trio
 
-from actorflow.checkpoint import rules
-from actorflow.checkpoint.clock import wall_time
+from actorflow.checkpoint import commit_rules as rules
 from actorflow.checkpoint.lease_rules import Holding, is_live
-from actorflow.checkpoint.memory import InMemoryCheckpointStorage
-from actorflow.checkpoint.memory_journal import Journal
-from actorflow.checkpoint.memory_leases import Leases
+from actorflow.checkpoint.memory.journal import Journal
+from actorflow.checkpoint.memory.leases import Leases
+from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
+from actorflow.clock import wall_time
 from actorflow.errors import LeaseLostError
 
 

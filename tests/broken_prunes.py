@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import trio
 
-from actorflow.checkpoint.memory import InMemoryCheckpointStorage
+from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.checkpoint.pruning import Pruning
 from actorflow.errors import CheckpointError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import trio
 
-from actorflow.checkpoint import rules
-from actorflow.checkpoint.memory import InMemoryCheckpointStorage
+from actorflow.checkpoint import commit_rules as rules
+from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.errors import CheckpointError
 
 

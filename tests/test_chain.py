@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from actorflow.checkpoint.chain import merge, pack_delta, unpack_delta
+from actorflow.checkpoint.deltas import merge, pack_delta, unpack_delta
 from actorflow.checkpoint.records import Delta
 from actorflow.errors import CheckpointError, CodecError
 

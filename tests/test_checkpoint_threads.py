@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from actorflow.checkpoint.threads import run_in_thread
+from actorflow.threads import run_in_thread
 
 
 @pytest.fixture(params=["ordinary clock", "virtual clock"])
@@ -108,7 +108,7 @@ def test_a_cancellation_at_work_waits_and_the_result_is_returned(clock):
 def test_trio_testing_is_not_imported_for_it():
     code = (
         "import sys, trio\n"
-        "from actorflow.checkpoint.threads import run_in_thread\n"
+        "from actorflow.threads import run_in_thread\n"
         "assert trio.run(run_in_thread, int) == 0\n"
         "assert 'trio.testing' not in sys.modules\n"
     )

@@ -29,7 +29,7 @@ from actorflow import (
     response_handler,
 )
 from actorflow import WorkflowContext as Context
-from actorflow.checkpoint.chain import unpack_delta
+from actorflow.checkpoint.deltas import unpack_delta
 from actorflow.checkpoint.records import FORMAT_VERSION
 from actorflow.core.values import same_value
 from actorflow.errors import (

@@ -24,9 +24,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actorflow.checkpoint.codec import Codec
-from actorflow.checkpoint.lowering import MAX_DEPTH
-from actorflow.checkpoint.registry import TypeRegistry
+from actorflow.checkpoint.codec.lowering import MAX_DEPTH
+from actorflow.checkpoint.codec.registry import TypeRegistry
+from actorflow.checkpoint.codec.values import Codec
 from actorflow.errors import CodecError
 
 
@@ -621,8 +621,8 @@ def test_loading_twice_gives_two_independent_values():
 
 
 SCRIPT = """
-from actorflow.checkpoint.codec import Codec
-from actorflow.checkpoint.registry import TypeRegistry
+from actorflow.checkpoint.codec.values import Codec
+from actorflow.checkpoint.codec.registry import TypeRegistry
 words = {f"word {n}" for n in range(50)}
 print(Codec(TypeRegistry()).encode([words, frozenset(words), {(w,) for w in words}], "v").hex())
 """
@@ -756,7 +756,7 @@ def test_long_keys_and_huge_ints_are_shown_briefly_in_paths():
 def test_a_stored_zone_key_that_is_not_in_the_database_is_never_looked_up(monkeypatch):
     """F36: ZoneInfo opens files and imports packages by its key."""
     asked = []
-    monkeypatch.setattr("actorflow.checkpoint.leaves.zoneinfo.ZoneInfo", asked.append)
+    monkeypatch.setattr("actorflow.checkpoint.codec.scalars.zoneinfo.ZoneInfo", asked.append)
 
     with pytest.raises(CodecError, match="time zone database"):
         CODEC.decode(extension(15, b"Some/Where", raw=True), "v")

@@ -15,7 +15,7 @@ import typing_extensions
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow.checkpoint.coerce import coerce
+from actorflow.coercion.answers import coerce
 
 T = TypeVar("T")
 

@@ -23,8 +23,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorflow import errors, events, json_reading
+from actorflow import errors
+from actorflow.event_json import reading as json_reading
 from actorflow.events import (
+    RUNTIME_KINDS,
     CheckpointSavedEvent,
     ExecutorCompletedEvent,
     ExecutorFailedEvent,
@@ -134,7 +136,7 @@ class Progress(WorkflowEvent):
     extra: Any = None
 
 
-KINDS = sorted(events.RUNTIME_KINDS.values(), key=lambda kind: kind.type)
+KINDS = sorted(RUNTIME_KINDS.values(), key=lambda kind: kind.type)
 
 
 def there_and_back(value: Any, types: Any = TYPES) -> Any:

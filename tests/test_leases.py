@@ -17,10 +17,10 @@ import pytest
 import trio
 import trio.testing
 
-from actorflow.checkpoint import clock
-from actorflow.checkpoint.clock import wall_time
-from actorflow.checkpoint.memory import InMemoryCheckpointStorage
-from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow import clock
+from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
+from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
+from actorflow.clock import wall_time
 from actorflow.errors import ActorflowError, CheckpointError, LeaseHeldError, LeaseLostError
 from actorflow.testing.storage_conformance import make_commit, make_entry
 
@@ -91,7 +91,7 @@ def test_under_a_virtual_clock_it_goes_by_that_one():
 def test_trio_testing_is_not_imported_for_it():
     code = (
         "import sys, trio\n"
-        "from actorflow.checkpoint.memory import InMemoryCheckpointStorage as Storage\n"
+        "from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage as Storage\n"
         "async def main(): await Storage().acquire_lease('w', owner='a')\n"
         "trio.run(main)\n"
         "assert 'trio.testing' not in sys.modules\n"

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actorflow.checkpoint.chain import merge, unpack_delta
+from actorflow.checkpoint.codec.registry import TypeRegistry
+from actorflow.checkpoint.codec.sections import CHAIN_KEY, SectionCodec, section_key
+from actorflow.checkpoint.deltas import merge, unpack_delta
 from actorflow.checkpoint.ledger import Ledger
-from actorflow.checkpoint.registry import TypeRegistry
-from actorflow.checkpoint.sections import CHAIN_KEY, SectionCodec, section_key
 from actorflow.core.effects import REMOVED, Output, OutputKind
 from actorflow.core.snapshot import INFLIGHT, RUN, RunMark, Snapshot
 from actorflow.errors import CodecError

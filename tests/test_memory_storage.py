@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actorflow.checkpoint.memory import InMemoryCheckpointStorage
+from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.testing.storage_conformance import make_commit, make_entry
 
 

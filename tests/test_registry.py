@@ -14,7 +14,7 @@ import attrs
 import pytest
 import typing_extensions
 
-from actorflow.checkpoint.registry import TypeRegistry
+from actorflow.checkpoint.codec.registry import TypeRegistry
 from actorflow.errors import StateTypeError
 
 T = TypeVar("T")

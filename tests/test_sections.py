@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actorflow.checkpoint.registry import TypeRegistry
-from actorflow.checkpoint.sections import SectionCodec, section_key
+from actorflow.checkpoint.codec.registry import TypeRegistry
+from actorflow.checkpoint.codec.sections import SectionCodec, section_key
 from actorflow.core.effects import Delivery, Output, OutputKind, PendingRequest
 from actorflow.core.snapshot import INFLIGHT, RUN, RunMark
 from actorflow.errors import CodecError

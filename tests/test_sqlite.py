@@ -21,9 +21,10 @@ import pytest
 import trio
 import trio.testing
 
-from actorflow.checkpoint import sqlite_rows, sqlite_tables
-from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
-from actorflow.checkpoint.sqlite_schema import APPLICATION_ID, SCHEMA_VERSION, SqliteFile
+from actorflow.checkpoint.sqlite import rows as sqlite_rows
+from actorflow.checkpoint.sqlite import tables as sqlite_tables
+from actorflow.checkpoint.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, SqliteFile
+from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.errors import CheckpointError, CheckpointNotFoundError
 from actorflow.testing.storage_conformance import make_commit
 
@@ -250,7 +251,7 @@ def test_turning_on_the_log_is_tried_again_while_others_are_at_it():
 
 RACER = """
 import sys, trio
-from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.testing.storage_conformance import make_commit
 
 async def main():
@@ -484,7 +485,7 @@ async def test_a_damaged_file_is_named(path, storage):
 
 KILLED = """
 import os, signal, sys, time, trio
-from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.testing.storage_conformance import make_commit
 
 path, rounds = sys.argv[1], int(sys.argv[2])

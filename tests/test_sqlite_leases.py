@@ -13,7 +13,7 @@ import sys
 import pytest
 import trio
 
-from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
 from actorflow.testing.storage_conformance import make_commit, make_entry
 
@@ -40,7 +40,7 @@ def start(code, *args):
 
 HOLDER = """
 import itertools, os, signal, sys, trio
-from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.errors import LeaseLostError
 from actorflow.testing.storage_conformance import make_commit, make_entry
 
@@ -115,8 +115,8 @@ async def wait_until_stopped(process):
 
 INSIDE = """
 import os, signal, sys, trio
-from actorflow.checkpoint import sqlite_leases
-from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.checkpoint.sqlite import leases as sqlite_leases
+from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.testing.storage_conformance import make_commit
 
 async def main():
@@ -153,7 +153,7 @@ async def test_a_holder_stopped_between_its_check_and_its_write_cannot_be_overta
 
 KILLED = """
 import sys, trio
-from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 
 async def main():
     await SqliteCheckpointStorage(sys.argv[1], lease_ttl=0.2).acquire_lease("workflow", owner="killed")

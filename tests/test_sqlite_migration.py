@@ -10,9 +10,9 @@ import apsw
 import pytest
 import trio
 
-from actorflow.checkpoint import sqlite_tables
-from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
-from actorflow.checkpoint.sqlite_tables import APPLICATION_ID, SCHEMA_VERSION
+from actorflow.checkpoint.sqlite import tables as sqlite_tables
+from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
+from actorflow.checkpoint.sqlite.tables import APPLICATION_ID, SCHEMA_VERSION
 from actorflow.errors import CheckpointError
 from actorflow.testing.storage_conformance import make_commit, make_entry
 
@@ -150,7 +150,7 @@ async def test_many_that_update_one_file_at_once_all_succeed(first_version):
 
 RACER = """
 import sys, trio
-from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.testing.storage_conformance import make_commit
 
 async def main():

@@ -15,8 +15,8 @@ import apsw
 import pytest
 import trio
 
-from actorflow.checkpoint import sqlite_prune
-from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.checkpoint.sqlite import pruning as sqlite_prune
+from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.testing.storage_conformance import make_commit, make_entry
 
 
@@ -136,7 +136,8 @@ async def test_a_cancelled_prune_keeps_the_steps_it_did_and_the_next_one_goes_on
 
 PRUNER = """
 import os, signal, sys, time, trio
-from actorflow.checkpoint import sqlite, sqlite_prune
+from actorflow.checkpoint.sqlite import pruning as sqlite_prune
+from actorflow.checkpoint.sqlite import storage as sqlite
 
 sqlite_prune.STEP = 8
 whole_step = sqlite.prune_step

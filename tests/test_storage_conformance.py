@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from actorflow.checkpoint.memory import InMemoryCheckpointStorage
-from actorflow.checkpoint.sqlite import SqliteCheckpointStorage
+from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
+from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
 from actorflow.testing.storage_conformance import StorageConformance

@@ -8,9 +8,9 @@ import socket
 
 import attrs
 
+from actorflow.checkpoint.commit_rules import is_storable
 from actorflow.checkpoint.processes import has_died
 from actorflow.checkpoint.records import Lease
-from actorflow.checkpoint.rules import is_storable
 from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
 
 __all__ = [

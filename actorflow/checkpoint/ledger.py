@@ -16,9 +16,9 @@ from typing import Any
 
 import attrs
 
-from actorflow.checkpoint.chain import pack_delta
+from actorflow.checkpoint.codec.sections import CHAIN_KEY, SectionCodec, section_key
+from actorflow.checkpoint.deltas import pack_delta
 from actorflow.checkpoint.records import Delta
-from actorflow.checkpoint.sections import CHAIN_KEY, SectionCodec, section_key
 from actorflow.core.effects import REMOVED
 from actorflow.core.snapshot import OUTPUTS, Changes, Section, Snapshot
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from actorflow.checkpoint.chain import merge, pack_delta, unpack_delta
-from actorflow.checkpoint.clock import MICROSECOND, microseconds
+from actorflow.checkpoint.deltas import merge, pack_delta, unpack_delta
 from actorflow.checkpoint.records import Delta
+from actorflow.clock import MICROSECOND, microseconds
 from actorflow.errors import CheckpointError
 
 __all__ = ["Pruning", "standing_alone"]

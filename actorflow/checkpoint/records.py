@@ -133,7 +133,7 @@ class Commit:
 
     Attributes:
         info: The header; the storage gives it its sequence.
-        payload: The packed delta (see `actorflow.checkpoint.chain`); opaque to a backend.
+        payload: The packed delta (see `actorflow.checkpoint.deltas`); opaque to a backend.
         full: Whether the payload stands alone.
         lease: The lease of the workflow id that must be the current one for this to be written; None for a writer
             without one, whom any lease that has not expired keeps out.

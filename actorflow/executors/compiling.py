@@ -12,10 +12,10 @@ import attrs
 from actorflow.core.annotations import substitute
 from actorflow.core.types import describe, members, type_variables
 from actorflow.errors import HandlerSignatureError
-from actorflow.executors.annotations import names_for, resolve, type_arguments
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.decorators import MARK, UNSET, HandlerMark
 from actorflow.executors.handler_table import NO_REQUEST, HandlerSpec, HandlerTable
+from actorflow.executors.resolving import names_for, resolve, type_arguments
 
 __all__ = ["compile_function", "compile_handlers"]
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from actorflow.core.annotations import substitute
 from actorflow.core.values import private_copy
 from actorflow.errors import HandlerSignatureError, StateTypeError
-from actorflow.executors.annotations import class_names, resolve_in_class, type_arguments
 from actorflow.executors.compiling import compile_handlers
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.handler_table import HandlerTable
+from actorflow.executors.resolving import class_names, resolve_in_class, type_arguments
 
 _NO_DEFAULT = object()
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import attrs
 
-from actorflow.checkpoint.threads import run_in_thread
 from actorflow.errors import HandlerSignatureError
-from actorflow.executors.annotations import local_names
 from actorflow.executors.compiling import compile_function
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.executor import Executor
 from actorflow.executors.handler_table import HandlerTable
+from actorflow.executors.resolving import local_names
+from actorflow.threads import run_in_thread
 
 __all__ = ["FunctionExecutor", "executor"]
 

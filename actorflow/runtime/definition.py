@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import attrs
 
-from actorflow.checkpoint.registry import TypeRegistry
-from actorflow.checkpoint.sections import SectionCodec
+from actorflow.checkpoint.codec.registry import TypeRegistry
+from actorflow.checkpoint.codec.sections import SectionCodec
 from actorflow.core.effects import OutputKind
 from actorflow.core.merge import Reducer
 from actorflow.graph.graph import Graph

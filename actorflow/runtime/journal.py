@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from actorflow.checkpoint.codec.sections import SectionCodec
 from actorflow.checkpoint.records import CheckpointID, JournalEntry, Lease
-from actorflow.checkpoint.sections import SectionCodec
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.core.effects import Delivery, Finished
 from actorflow.errors import CheckpointError, CodecError

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import attrs
 
-from actorflow.checkpoint.coerce import coerce
 from actorflow.checkpoint.ledger import Ledger
 from actorflow.checkpoint.records import FORMAT_VERSION, Checkpoint, CheckpointID, CheckpointKind
 from actorflow.checkpoint.storage import CheckpointStorage, is_storage
+from actorflow.coercion.answers import coerce
 from actorflow.core.effects import REMOVED, Delivery, PendingRequest
 from actorflow.core.snapshot import INFLIGHT, OUTPUTS, REQUESTS, RUN, Changes, RunMark, Snapshot
 from actorflow.core.types import compile_type, describe

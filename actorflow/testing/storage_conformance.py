@@ -15,8 +15,8 @@ Example:
 The clauses are async methods named ``test_...``, to be run by pytest with pytest-trio and ``trio_mode = true`` (or
 ``pytestmark = pytest.mark.trio``). They use plain assertions, real concurrency and no sleeping; a clause that needs
 several storages opens one after the other. Clauses on the ends of leases ask for ``autojump_clock`` and let virtual time
-pass; a storage that goes by another clock than `actorflow.checkpoint.clock` overrides `let_pass`. Run all of them under ``autojump_clock`` too: a storage whose worker threads let
-deadlines fire breaks its users' tests (see `actorflow.checkpoint.threads.run_in_thread`).
+pass; a storage that goes by another clock than `actorflow.clock` overrides `let_pass`. Run all of them under ``autojump_clock`` too: a storage whose worker threads let
+deadlines fire breaks its users' tests (see `actorflow.threads.run_in_thread`).
 
 What the suite cannot try from inside one process is for the backend's own tests: kill -9 in the middle of a write, a
 full disk, a lost connection, a set-up raced by several processes, a holder that is stopped beyond its lease.
@@ -24,15 +24,15 @@ full disk, a lost connection, a set-up raced by several processes, a holder that
 
 from __future__ import annotations
 
-from actorflow.testing.storage_cancelling import CancellingClauses
-from actorflow.testing.storage_clauses import StorageClauses
-from actorflow.testing.storage_fencing import FencingClauses
-from actorflow.testing.storage_histories import RandomHistory, make_commit, make_entry
-from actorflow.testing.storage_journal import JournalClauses
-from actorflow.testing.storage_leasing import LeasingClauses
-from actorflow.testing.storage_pruning import PruningClauses
-from actorflow.testing.storage_reading import ReadingClauses
-from actorflow.testing.storage_saving import SavingClauses
+from actorflow.testing.conformance.cancelling import CancellingClauses
+from actorflow.testing.conformance.clauses import StorageClauses
+from actorflow.testing.conformance.fencing import FencingClauses
+from actorflow.testing.conformance.histories import RandomHistory, make_commit, make_entry
+from actorflow.testing.conformance.journal import JournalClauses
+from actorflow.testing.conformance.leasing import LeasingClauses
+from actorflow.testing.conformance.pruning import PruningClauses
+from actorflow.testing.conformance.reading import ReadingClauses
+from actorflow.testing.conformance.saving import SavingClauses
 
 __all__ = ["RandomHistory", "StorageConformance", "make_commit", "make_entry"]
 

@@ -1,0 +1,115 @@
+"""How requests, deliveries, outputs and finished deliveries are written down: as plain lists of encoded values.
+
+Values are encoded one by one, inside, so that an error's path names the message and not a place in a list.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from actorflow.checkpoint.codec.registry import TypeRegistry
+from actorflow.checkpoint.codec.values import Codec
+from actorflow.core.effects import (
+    REMOVED,
+    Delivery,
+    Effects,
+    Finished,
+    Output,
+    OutputKind,
+    PendingRequest,
+    Sent,
+    Write,
+    WriteKind,
+)
+from actorflow.errors import CodecError, StateTypeError
+
+__all__ = ["Forms"]
+
+
+@attrs.frozen
+class Forms:
+    """Lowers values to plain lists, and raises them again.
+
+    Attributes:
+        registry: Names response types.
+        codec: Encodes values.
+    """
+
+    registry: TypeRegistry
+    codec: Codec
+
+    def lower_request(self, request: PendingRequest) -> list[Any]:
+        """Write a request down.
+
+        Raises:
+            CodecError: It cannot be stored.
+        """
+        path = f"request {request.id!r} of {request.executor_id!r}"
+        try:
+            type_name = self.registry.annotation_name(request.response_type)
+        except StateTypeError as error:
+            raise CodecError(path, str(error)) from error
+        return [request.id, request.executor_id, self.codec.encode(request.data, path), type_name]
+
+    def raise_request(self, lowered: Any) -> PendingRequest:
+        """Read a request."""
+        request_id, executor_id, data, type_name = lowered
+        response_type = self.registry.annotation_of(type_name)
+        if response_type is None:
+            raise CodecError(f"request {request_id!r}", f"no response handler declares its response type {type_name!r}")
+        value = self.codec.decode(data, f"request {request_id!r}")
+        return PendingRequest(request_id, executor_id, value, response_type)
+
+    def lower_delivery(self, delivery: Delivery) -> list[Any]:
+        """Write a delivery down."""
+        value = self.codec.encode(delivery.value, f"message to {delivery.target_id!r}")
+        request = None if delivery.request is None else self.lower_request(delivery.request)
+        return [delivery.target_id, value, list(delivery.source_ids), request]
+
+    def raise_delivery(self, lowered: Any) -> Delivery:
+        """Read a delivery."""
+        target_id, data, sources, request = lowered
+        value = self.codec.decode(data, f"message to {target_id!r}")
+        return Delivery(target_id, value, tuple(sources), None if request is None else self.raise_request(request))
+
+    def lower_output(self, output: Output) -> list[Any]:
+        """Write an output down."""
+        data = self.codec.encode(output.value, f"output of {output.executor_id!r}")
+        return [output.executor_id, data, output.kind.value]
+
+    def raise_output(self, lowered: Any) -> Output:
+        """Read an output."""
+        executor_id, data, kind = lowered
+        return Output(executor_id, self.codec.decode(data, f"output of {executor_id!r}"), OutputKind(kind))
+
+    def lower_finished(self, executor_id: str, finished: Finished) -> list[Any]:
+        """Write down what a finished delivery did."""
+        effects = finished.effects
+        return [
+            [[self.codec.encode(each.value, f"message from {executor_id!r}"), each.target_id] for each in effects.sent],
+            [[each.key, each.kind.value, self._optional(each.value, each.key)] for each in effects.writes],
+            [self.lower_output(each) for each in effects.outputs],
+            [self.lower_request(each) for each in effects.requests],
+            [[key, self._optional(value, key)] for key, value in finished.overlay.items()],
+            self._optional(finished.state_after, executor_id),
+        ]
+
+    def raise_finished(self, lowered: Any) -> Finished:
+        """Read what a finished delivery did."""
+        sent, writes, outputs, requests, overlay, state_after = lowered
+        effects = Effects(
+            sent=[Sent(self.codec.decode(data, "message"), target_id) for data, target_id in sent],
+            writes=[Write(key, WriteKind(kind), self._raised(data, key)) for key, kind, data in writes],
+            outputs=[self.raise_output(each) for each in outputs],
+            requests=[self.raise_request(each) for each in requests],
+        )
+        seen = {key: self._raised(data, key) for key, data in overlay}
+        return Finished(effects, seen, self._raised(state_after, "executor"))
+
+    def _optional(self, value: Any, what: str) -> bytes | None:
+        return None if value is REMOVED else self.codec.encode(value, f"state[{what!r}]")
+
+    def _raised(self, data: bytes | None, what: str) -> Any:
+        return REMOVED if data is None else self.codec.decode(data, f"state[{what!r}]")

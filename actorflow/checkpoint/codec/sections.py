@@ -1,0 +1,145 @@
+"""Between a snapshot's sections and their stored bytes: what each table's values look like when encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from actorflow.checkpoint.codec.effects import Forms
+from actorflow.checkpoint.codec.registry import TypeRegistry
+from actorflow.checkpoint.codec.values import Codec
+from actorflow.core.effects import Finished
+from actorflow.core.snapshot import (
+    EXECUTORS,
+    INFLIGHT,
+    JOINS,
+    OUTPUTS,
+    REQUESTS,
+    RUN,
+    STATE,
+    RunMark,
+    Section,
+    Snapshot,
+)
+from actorflow.errors import CodecError
+
+__all__ = ["CHAIN_KEY", "SectionCodec", "section_key"]
+
+CHAIN_KEY = "chain/"
+"""Not part of the state: how many deltas, of how many bytes, lie between a checkpoint and the full one below it."""
+
+
+def section_key(section: Section) -> str:
+    """The stored key of a section."""
+    return f"{section[0]}/{section[1]}"
+
+
+class SectionCodec:
+    """Encodes and decodes whole sections with the types one graph declares.
+
+    Args:
+        registry: Those types.
+    """
+
+    def __init__(self, registry: TypeRegistry) -> None:
+        self._codec = Codec(registry)
+        self._forms = forms = Forms(registry, self._codec)
+        self._encoders: dict[str, Callable[[str, Any], bytes]] = {
+            STATE: lambda name, value: self._codec.encode(value, f"state[{name!r}]"),
+            EXECUTORS: lambda name, value: self._codec.encode(value, f"state of executor {name!r}"),
+            JOINS: self._encode_join,
+            REQUESTS: lambda _, request: self._plain(forms.lower_request(request)),
+            INFLIGHT[0]: lambda _, deliveries: self._plain([*map(forms.lower_delivery, deliveries)]),
+            OUTPUTS: lambda _, outputs: self._plain([*map(forms.lower_output, outputs)]),
+            RUN[0]: lambda _, mark: self._plain([mark.origin, mark.begun_at]),
+        }
+        self._decoders: dict[str, Callable[[str, bytes], Any]] = {
+            STATE: lambda name, data: self._codec.decode(data, f"state[{name!r}]"),
+            EXECUTORS: lambda name, data: self._codec.decode(data, f"state of executor {name!r}"),
+            JOINS: lambda name, data: self._codec.decode(data, f"join {name!r}"),
+            REQUESTS: lambda _, data: forms.raise_request(self._decoded(data, "request")),
+            INFLIGHT[0]: lambda _, data: tuple(map(forms.raise_delivery, self._decoded(data, "messages"))),
+            OUTPUTS: lambda _, data: tuple(map(forms.raise_output, self._decoded(data, "outputs"))),
+            RUN[0]: lambda _, data: RunMark(*self._decoded(data, "run")),
+        }
+
+    def encode(self, section: Section, value: Any) -> bytes:
+        """Encode one section.
+
+        Raises:
+            CodecError: Some value in it cannot be stored exactly; names where it sits.
+        """
+        table, name = section
+        return self._encoders[table](name, value)
+
+    def decode(self, contents: Mapping[str, bytes], superstep: int) -> Snapshot:
+        """Rebuild a snapshot from a checkpoint's contents.
+
+        Args:
+            contents: Encoded value by section key.
+            superstep: The checkpoint's superstep.
+
+        Raises:
+            CodecError: The contents are damaged, or name a type this graph does not declare.
+        """
+        snapshot = Snapshot(superstep=superstep)
+        for key, data in contents.items():
+            if key == CHAIN_KEY:
+                continue
+            table, _, name = key.partition("/")
+            decoder = self._decoders.get(table)
+            if decoder is None:
+                raise CodecError(key, "is a section of no known kind; it was written by something newer, or is damaged")
+            try:
+                value = decoder(name, data)
+            except (TypeError, ValueError, KeyError, IndexError) as error:
+                if isinstance(error, CodecError):
+                    raise
+                raise CodecError(key, f"does not have the form of a stored {table} ({error})") from error
+            snapshot.apply({(table, name): value})
+        return snapshot
+
+    def encode_chain(self, count: int, size: int) -> bytes:
+        """Encode the length of a chain of deltas."""
+        return self._plain([count, size])
+
+    def decode_chain(self, data: bytes) -> tuple[int, int]:
+        """Decode it.
+
+        Raises:
+            CodecError: It is damaged.
+        """
+        length = self._decoded(data, "chain")
+        if not isinstance(length, list) or [type(each) for each in length] != [int, int]:
+            raise CodecError("chain", f"is {length!r}, not a number of deltas and of bytes")
+        return length[0], length[1]
+
+    def _plain(self, value: Any) -> bytes:
+        return self._codec.encode(value, "checkpoint")
+
+    def _decoded(self, data: bytes, path: str) -> Any:
+        return self._codec.decode(data, path)
+
+    def _encode_join(self, name: str, held: Mapping[str, tuple[Any, ...]]) -> bytes:
+        return self._codec.encode(dict(held), f"join {name!r}")
+
+    def encode_finished(self, executor_id: str, finished: Finished) -> bytes:
+        """Encode what a finished delivery did, for the journal.
+
+        Raises:
+            CodecError: Some value in it cannot be stored exactly.
+        """
+        return self._plain(self._forms.lower_finished(executor_id, finished))
+
+    def decode_finished(self, data: bytes) -> Finished:
+        """Read an entry of the journal.
+
+        Raises:
+            CodecError: It is damaged, or names a type this graph does not declare.
+        """
+        try:
+            return self._forms.raise_finished(self._decoded(data, "journal"))
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            if isinstance(error, CodecError):
+                raise
+            raise CodecError("journal", f"an entry does not have the form of a finished delivery ({error})") from error

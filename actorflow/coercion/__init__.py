@@ -1,0 +1,1 @@
+"""JSON-like answers to the types that requests declare, strictly."""

@@ -1,0 +1,1 @@
+"""The clauses of the storage conformance suite, by what they are about."""
