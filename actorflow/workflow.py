@@ -55,6 +55,7 @@ class Workflow:
     def __repr__(self) -> str:
         return f"<Workflow {self.name!r} id={self.id!r} {self.status.value}>"
 
+    @trio.lowlevel.enable_ki_protection
     async def run(
         self,
         message: Any = UNSET,
@@ -104,11 +105,15 @@ class Workflow:
         async with self._claim(run, arguments) as claim:
             runner = await self._runner(run, arguments, claim, wait_for_responses=False)
             await runner.drive()
-        if run.failure is not None:
-            raise run.failure
-        return run.ended_result()
+        try:
+            if run.failure is not None:
+                run.raise_failure()
+            return run.ended_result()
+        finally:
+            del run, runner, claim  # the failure's traceback leads to this frame, which must not lead back to it
 
     @asynccontextmanager
+    @trio.lowlevel.enable_ki_protection
     async def stream(
         self,
         message: Any = UNSET,
@@ -154,22 +159,28 @@ class Workflow:
                         nursery.start_soon(_drive, runner, claim, name=f"run:{run.id}")
                         try:
                             yield run
-                        except BaseException as error:
+                        except BaseException as error:  # noqa: ASYNC103 - kept in `left`, and raised when the nursery has closed
                             if _is_cancellation(error):
                                 raise
                             left = error  # a nursery would wrap it in a group; it is raised as itself below
                         finally:
                             # Before the consumer's end closes: a runner parked in a send must meet Cancelled, not a
                             # broken channel.
+                            run.about_to_leave()
                             nursery.cancel_scope.cancel(reason=f"the block of run {run.id} was left")
                 finally:
                     run.leave()
         finally:
-            if left is not None:  # also when the run's task was cancelled from outside: Cancelled must not replace it
-                raise left
+            try:
+                if left is not None:  # also when the run's task was cancelled from outside: Cancelled must not replace it
+                    raise left
+            finally:
+                del left  # its traceback leads to this frame, which must not lead back to it
+        del runner, claim  # a failure's traceback, too, leads here
         if run.failure is not None:
-            raise run.failure
+            run.raise_failure()
 
+    @trio.lowlevel.enable_ki_protection
     async def start(
         self,
         message: Any = UNSET,
@@ -198,7 +209,7 @@ class Workflow:
             task_status.started(run)
             await runner.drive()
         if run.failure is not None:
-            raise run.failure
+            run.raise_failure()
 
     async def reset(self) -> None:
         """Go back to the state of a workflow that never ran. Its checkpoints stay where they are.
@@ -317,6 +328,7 @@ class Workflow:
         return arguments
 
     @asynccontextmanager
+    @trio.lowlevel.enable_ki_protection
     async def _owned(
         self, run: Run, arguments: RunArguments, *, wait_for_responses: bool
     ) -> AsyncIterator[tuple[Runner, Claim]]:
@@ -355,6 +367,7 @@ class Workflow:
         ]
         if standing is not house.standing:
             await house.states.put_back(standing.snapshot, house.states.stateful)
+            standing.leftovers = house.standing.leftovers
             house.standing = standing
         return Opening(
             changes=responses_run_changes(standing.snapshot, answers, run.id) if answers else None,
@@ -365,6 +378,7 @@ class Workflow:
         )
 
 
+@trio.lowlevel.enable_ki_protection
 async def _drive(runner: Runner, claim: Claim) -> None:
     """Drive a streamed run, and give the workflow back as soon as it has ended, though the block may go on."""
     try:

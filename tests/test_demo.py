@@ -316,7 +316,9 @@ def test_resuming_nothing_says_so_and_leaves_no_file(tmp_path):
     done = demo("--resume", "--database", tmp_path / "none.db", home=tmp_path)
 
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [f"Nothing to resume in {tmp_path / 'none.db'}; start with: actorflow demo"]
+    database = tmp_path / "none.db"
+    start = f"actorflow demo --database {database}"
+    assert done.stderr.splitlines() == [f"Nothing to resume in {database}; start with: {start}"]
     assert not (tmp_path / "none.db").exists()
 
 

@@ -15,6 +15,11 @@ from pathlib import Path
 import attrs
 import pytest
 
+import actorflow.errors
+import actorflow.events
+import actorflow.storage
+import actorflow.testing
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -70,3 +75,10 @@ def test_the_readme_shows_a_program_and_the_two_commands():
     assert blocks(ROOT / "README.md")[0].prints
     assert "pip install -e '.[cli]' && actorflow demo" in readme
     assert "pip install -e '.[dev]' && pytest" in readme
+
+
+@pytest.mark.parametrize("module", [actorflow, actorflow.events, actorflow.errors, actorflow.testing, actorflow.storage])
+def test_the_reference_has_every_public_name(module):
+    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+
+    assert [name for name in module.__all__ if f"- `{name}`" not in reference] == []

@@ -186,7 +186,7 @@ async def test_a_save_of_an_overtaken_run_is_refused_by_the_storage(autojump_clo
 
     class Parked(InMemoryCheckpointStorage):
         async def renew_lease(self, lease):
-            await trio.sleep_forever()
+            """Says yes and does nothing: the process believes that it holds the lease."""
 
     storage = Parked()
     first, second = sleepy(storage), sleepy(storage)

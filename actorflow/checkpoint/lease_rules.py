@@ -49,7 +49,7 @@ def check_ttl(ttl: float) -> None:
     Raises:
         ValueError: It is not positive, or not finite.
     """
-    if not (ttl > 0 and math.isfinite(ttl)):
+    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not (ttl > 0 and math.isfinite(ttl)):
         raise ValueError(f"lease_ttl is {ttl!r}; it is seconds, more than 0 and finite")
 
 

@@ -99,6 +99,11 @@ class Ledger:
         """Whether the workflow has gone on, past the head, in runs without storage."""
         return bool(self._unencoded)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the head holds all that is committed."""
+        return not self._unsaved and not self._unencoded
+
     def mark(self) -> object:
         """Remember what is recorded and not stored, for `back_to`."""
         return dict(self._unsaved), dict(self._unencoded)

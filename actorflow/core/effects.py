@@ -135,11 +135,13 @@ class Finished:
     """A delivery whose handler has returned, in a superstep that has not committed (yet).
 
     Attributes:
+        delivery: The delivery; kept work is for this one alone, whatever stands in its place later.
         effects: What it did.
         overlay: The shared state as the same executor's next delivery sees it: written values by key.
         state_after: The executor's own state after it; `REMOVED` if it keeps none.
     """
 
+    delivery: Delivery
     effects: Effects
     overlay: Mapping[str, Any]
     state_after: Any

@@ -48,11 +48,10 @@ def run_demo(options: Options) -> int:
     try:
         ranking = trio.run(_measure, options)
     except KeyboardInterrupt:
-        kept = f"What is done is kept; go on with: {_resume_command(options)}"
-        _say(f"\nStopped. {kept if _database(options).exists() else 'Nothing was done yet.'}")
+        _say(f"\nStopped. What is stored by now is kept; go on with: {_resume_command(options)}")
         return INTERRUPTED
     except CheckpointNotFoundError:
-        _say(f"Nothing to resume in {_database(options)}; start with: actorflow demo")
+        _say(f"Nothing to resume in {_database(options)}; start with: actorflow demo{_database_option(options)}")
     except (NoSourceError, ActorflowError, OSError) as error:
         _say(f"actorflow demo: {error}")
     else:
@@ -106,8 +105,11 @@ def _state_folder() -> Path:
 
 
 def _resume_command(options: Options) -> str:
-    database = f" --database {options.database}" if options.database else ""
-    return f"actorflow demo --resume{database}"
+    return f"actorflow demo --resume{_database_option(options)}"
+
+
+def _database_option(options: Options) -> str:
+    return f" --database {options.database}" if options.database else ""
 
 
 def _say(text: str) -> None:

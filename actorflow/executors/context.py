@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Generic, Never, Protocol
 
 from typing_extensions import TypeVar
@@ -77,7 +77,8 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
     """
 
     __slots__ = (
-        "_attempt", "_delivery", "_effects", "_executor_id", "_index", "_overlay", "_port", "_requests_made", "_spec", "_table", "_view",
+        "_attempt", "_delivery", "_effects", "_executor_id", "_index", "_overlay", "_port", "_requests_made", "_spec", "_table",
+        "_unawaited", "_view",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +104,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         self._effects: Effects | None = Effects() if spec is not None else None
         self._view: StateView | None = None
         self._requests_made = 0
+        self._unawaited: list[str] = []
 
     # What a handler is told.
 
@@ -220,11 +222,12 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
 
     # What streams at once.
 
-    async def yield_output(self, value: WorkflowOutT_contra) -> None:
+    def yield_output(self, value: WorkflowOutT_contra) -> Coroutine[Any, Any, None]:
         """Yield an output of the workflow. A slow consumer of the run's stream holds this back.
 
         It streams now, marked with this attempt; it is part of the result once the superstep commits. If cancelled, the
-        output may have been streamed or not.
+        output may have been streamed or not. To be awaited: a handler that returns without having done so fails, so that no
+        output is lost in silence.
 
         Raises:
             MessageTypeError: The handler does not declare this type.
@@ -235,9 +238,10 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
             raise MessageTypeError(self._undeclared(spec, "yield", value, spec.yields))
         output = Output(self._executor_id, value, self._port.output_kind(self._executor_id))
         effects.outputs.append(output)
-        await self._port.stream_output(output, self._attempt)
+        self._unawaited.append("yield_output")
+        return self._stream_output(output)
 
-    async def add_event(self, event: WorkflowEvent) -> None:
+    def add_event(self, event: WorkflowEvent) -> Coroutine[Any, Any, None]:
         """Stream an event of your own (a subclass of `WorkflowEvent`); the runtime fills in the common fields.
 
         Raises:
@@ -247,6 +251,17 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
             raise TypeError(f"add_event takes a WorkflowEvent, not {type(event).__name__}; subclass WorkflowEvent")
         if type(event) is WorkflowEvent or type(event) in RUNTIME_KINDS.values():
             raise TypeError(f"{type(event).__name__} is the runtime's own; subclass WorkflowEvent for yours")
+        if self._spec is not None:
+            self._handling("add_event")
+        self._unawaited.append("add_event")
+        return self._stream_event(event)
+
+    async def _stream_output(self, output: Output) -> None:
+        self._unawaited.pop()
+        await self._port.stream_output(output, self._attempt)
+
+    async def _stream_event(self, event: WorkflowEvent) -> None:
+        self._unawaited.pop()
         await self._port.stream_event(event)
 
     # For the runtime.
@@ -256,7 +271,13 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
 
         Every later use of the context is an error, so that nothing done too late is lost in silence.
         """
-        effects, _ = self._handling("finish")
+        effects, spec = self._handling("finish")
+        if self._unawaited:
+            verb = self._unawaited[0]
+            raise RuntimeError(
+                f"{spec.label} called ctx.{verb}(...) without awaiting it: write 'await ctx.{verb}(...)', or in a plain "
+                f"function 'trio.from_thread.run(ctx.{verb}, ...)'"
+            )
         overlay = self._overlay or {}
         if self._view is not None:
             effects.writes, written = self._view.finish()

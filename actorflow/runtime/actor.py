@@ -195,7 +195,7 @@ class Actor:
             if listening:
                 sent, outputs = _values(effects.sent), _values(effects.outputs)
                 await emitter.emit(ExecutorCompletedEvent, executor_id=executor.id, sent=sent, outputs=outputs)
-            slot.finished = Finished(effects, self._overlay, state_after)
+            slot.finished = Finished(delivery, effects, self._overlay, state_after)
         except trio.Cancelled:
             raise
         except BaseException as error:  # noqa: BLE001 - an outcome is a value; the runner decides what becomes of it

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 import attrs
+import trio
 
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.runtime.leasing import LeaseKeeper, acquire_lease
@@ -41,6 +42,7 @@ class Claim:
     def __attrs_post_init__(self) -> None:
         self._token = RunToken(self.run_id)
 
+    @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Self:
         """Take both.
 
@@ -60,11 +62,13 @@ class Claim:
             raise
         return self
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.release()
+        await self.release()  # noqa: ASYNC102 - shielded and bounded where it waits at all
 
+    @trio.lowlevel.enable_ki_protection
     async def release(self) -> None:
         """Give both back; nothing happens the second time. No checkpoint where there is no lease."""
         lease, self.lease = self.lease, None

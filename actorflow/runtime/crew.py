@@ -79,14 +79,20 @@ class Crew:
             actor.stop()
 
     def dismiss(self) -> None:
-        """Forget the actors, which know the crew: without this a run would be cyclic garbage."""
+        """Forget the actors and the runner, which know the crew: without this a run would be cyclic garbage."""
         self._actors.clear()
+        self.keep = None
 
     @property
     def touched(self) -> Iterator[str]:
         """Executors whose own state may not be the committed one: those at work, and those given what they had finished."""
         yield from self._actors
         yield from (slot.delivery.target_id for slot in self.slots)
+
+    @property
+    def changed_by_stop(self) -> Iterator[str]:
+        """Executors whose `on_stop` may have changed their own state after it was committed."""
+        return (id_ for id_, actor in self._actors.items() if type(actor.executor).on_stop is not Executor.on_stop)
 
     @property
     def failed(self) -> list[Slot]:

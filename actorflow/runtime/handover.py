@@ -36,6 +36,7 @@ class Handover(Generic[T]):
         else:
             trio.lowlevel.reschedule(taker, outcome.Value(value))
 
+    @trio.lowlevel.enable_ki_protection
     async def take(self) -> T:
         """Wait for a value. If cancelled, none is lost."""
         if self._value is not _NOTHING:

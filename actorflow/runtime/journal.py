@@ -38,15 +38,12 @@ class Journal:
     lease: Lease | None
     _written: tuple[CheckpointID | None, set[int]] = attrs.field(factory=lambda: (None, set()))
 
-    async def write(
-        self, head: CheckpointID | None, inflight: Sequence[Delivery], finished: Mapping[int, Finished]
-    ) -> None:
+    async def write(self, head: CheckpointID | None, finished: Mapping[int, Finished]) -> None:
         """Write what is not written yet, all or none. One that cannot be encoded is left to be run again.
 
         Args:
             head: The checkpoint the superstep follows.
-            inflight: The superstep's deliveries.
-            finished: What is finished of them, by place.
+            finished: What is finished of it, by place in the canonical order.
 
         Raises:
             CheckpointError: The storage failed.
@@ -57,7 +54,7 @@ class Journal:
         entries = [
             entry
             for index, each in finished.items()
-            if index not in self._written[1] and (entry := self._entry(head, inflight[index], index, each))
+            if index not in self._written[1] and (entry := self._entry(head, index, each))
         ]
         if not entries:
             return
@@ -70,26 +67,35 @@ class Journal:
             raise
         self._written[1].update(entry.index for entry in entries)
 
-    def _entry(
-        self, head: CheckpointID | None, delivery: Delivery, index: int, finished: Finished
-    ) -> JournalEntry | None:
+    def _entry(self, head: CheckpointID | None, index: int, finished: Finished) -> JournalEntry | None:
         try:
-            payload = self.codec.encode_finished(delivery.target_id, finished)
+            payload = self.codec.encode_finished(finished)
         except CodecError:  # the commit of the superstep raises it, and says where the value sits
             return None
         return JournalEntry(workflow_id=self.workflow_id, checkpoint_id=head, index=index, payload=payload)
 
 
 async def read_finished(
-    storage: CheckpointStorage, workflow_id: str, head: CheckpointID, codec: SectionCodec
+    storage: CheckpointStorage, workflow_id: str, head: CheckpointID, inflight: Sequence[Delivery], codec: SectionCodec
 ) -> dict[int, Finished]:
     """What is finished of the superstep that follows a workflow id's head.
+
+    Args:
+        storage: Where the journal is.
+        workflow_id: Whose journal.
+        head: The checkpoint.
+        inflight: The superstep's deliveries.
+        codec: Decodes them.
 
     Raises:
         CheckpointError: The storage failed, or an entry is damaged.
     """
-    if not hasattr(storage, "read_journal"):
+    if not inflight or not hasattr(storage, "read_journal"):
         return {}
     with storage_errors(f"the journal of workflow {workflow_id!r} could not be read"):
         entries = await storage.read_journal(workflow_id, head)
-    return {entry.index: codec.decode_finished(entry.payload) for entry in entries}
+    return {
+        entry.index: codec.decode_finished(inflight[entry.index], entry.payload)
+        for entry in entries
+        if entry.index < len(inflight)
+    }

@@ -84,7 +84,9 @@ class LeaseKeeper:
             renewed_at = trio.current_time()
             while True:
                 await trio.sleep(self.lease.ttl / 3)
-                error = await self._renew_once()
+                error: LeaseLostError | CheckpointError | None = CheckpointError("the storage did not answer in time")
+                with trio.move_on_at(renewed_at + self.lease.ttl):
+                    error = await self._renew_once()
                 if error is None:
                     renewed_at = trio.current_time()
                 elif isinstance(error, LeaseLostError):
@@ -102,13 +104,23 @@ class LeaseKeeper:
             return error
         return None
 
+    @trio.lowlevel.enable_ki_protection
     async def release(self) -> None:
         """Give the lease back, shielded and for a bounded time. One that cannot be given back runs out by itself."""
         with trio.move_on_after(_RELEASE_GRACE, shield=True):
+            released = False
             try:
-                await self.storage.release_lease(self.lease)
-            except Exception:  # noqa: BLE001 - must not replace what the run raised
-                return  # the storage is out of reach: the lease runs out, as after a kill
+                await self._release_once()
+                released = True
+            finally:
+                if not released:  # Ctrl-C arrived while this waited: the lease is given back all the same
+                    await self._release_once()  # noqa: ASYNC102 - the scope around it is
+
+    async def _release_once(self) -> None:
+        try:
+            await self.storage.release_lease(self.lease)
+        except Exception:  # noqa: BLE001 - must not replace what the run raised
+            return  # the storage is out of reach: the lease runs out, as after a kill
 
 
 def _unreachable(lease: Lease, cause: CheckpointError) -> LeaseLostError:

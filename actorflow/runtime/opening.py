@@ -111,7 +111,10 @@ class RunArguments:
                 f"config is a mapping for the handlers, not {type(self.config).__name__}"
             )
         if self.storage is not None and not is_storage(self.storage):
-            raise ValueError(f"checkpoint_storage is a CheckpointStorage, not {type(self.storage).__name__}")
+            raise ValueError(
+                f"checkpoint_storage is a CheckpointStorage, not {type(self.storage).__name__}; for a file give "
+                f"SqliteCheckpointStorage(path)"
+            )
         if given:
             start = definition.graph.nodes[definition.graph.start_id]
             if not start.inputs.accepts(self.message):
@@ -232,11 +235,15 @@ async def load_standing(
     if arguments.storage is None:
         if standing.snapshot.mark is None:
             raise CheckpointNotFoundError(
-                f"workflow {workflow_id!r} has not run yet and has no storage: there is nothing to take up"
+                f"workflow {workflow_id!r} has not run yet and has no storage: there is nothing to take up; give a message, "
+                f"or checkpoint_storage"
             )
         return standing
     checkpoint = await _read(arguments, workflow_id)
     if arguments.checkpoint_id is LATEST and standing.head_id == checkpoint.id and standing.is_stored:
+        inflight = standing.snapshot.inflight
+        kept = await read_finished(arguments.storage, workflow_id, checkpoint.id, inflight, definition.codec)
+        standing.finished = {**kept, **standing.finished}
         return standing
     if checkpoint.graph_signature != definition.signature:
         raise GraphMismatchError(
@@ -258,7 +265,9 @@ async def load_standing(
         ledger.skip({RUN: mark})
     finished = {}
     if arguments.checkpoint_id is LATEST:  # an explicit checkpoint is taken as it was committed
-        finished = await read_finished(arguments.storage, workflow_id, checkpoint.id, definition.codec)
+        finished = await read_finished(
+            arguments.storage, workflow_id, checkpoint.id, snapshot.inflight, definition.codec
+        )
     return Standing(snapshot=snapshot, head=checkpoint, storage=arguments.storage, ledger=ledger, finished=finished)
 
 
@@ -278,5 +287,8 @@ async def _read(arguments: RunArguments, workflow_id: str) -> Checkpoint:
             return await arguments.storage.load(arguments.checkpoint_id)
         latest = await arguments.storage.latest(workflow_id=workflow_id)
     if latest is None:
-        raise CheckpointNotFoundError(f"workflow {workflow_id!r} has no checkpoint in {arguments.storage!r}")
+        raise CheckpointNotFoundError(
+            f"workflow {workflow_id!r} has no checkpoint in {arguments.storage!r}; give a message to begin, or build(id=...) "
+            f"with the id of the workflow that has"
+        )
     return latest

@@ -133,9 +133,9 @@ class Recorder:
         at_once = opens or self.durability in _AT_ONCE
         mark = ledger.mark() if at_once or not self._undo else None
         ledger.record(snapshot, changes)
-        self._last = (kind, superstep)
+        before, self._last = self._last, (kind, superstep)
         if at_once:
-            await self._commit_now(ledger, mark, changes, superstep)
+            await self._commit_now(ledger, mark, changes, superstep, before)
             return
         self._apply_unsaved(mark, changes, superstep)
         if self.durability is Durability.ASYNC:
@@ -158,7 +158,8 @@ class Recorder:
     @property
     def stands_on_head(self) -> bool:
         """Whether the storage has all that is committed."""
-        return self._saving is None and not self._undo
+        ledger = self.standing.ledger
+        return self._saving is None and not self._undo and (ledger is None or ledger.is_settled)
 
     @property
     def unsaved(self) -> bool:
@@ -185,7 +186,14 @@ class Recorder:
             self._undo.setdefault(section, value)
         snapshot.apply(changes, superstep)
 
-    async def _commit_now(self, ledger: Ledger, mark: object, changes: Changes, superstep: int) -> None:
+    async def _commit_now(
+        self,
+        ledger: Ledger,
+        mark: object,
+        changes: Changes,
+        superstep: int,
+        before: tuple[CheckpointKind, int] | None,
+    ) -> None:
         saving = self._stage()
         try:
             await self._save(saving)
@@ -196,6 +204,7 @@ class Recorder:
                 self._apply_unsaved(mark, changes, superstep)
             else:
                 ledger.back_to(mark)
+                self._last = before  # what is left to be saved is older than this
         await self._settle(saving)
 
     @property

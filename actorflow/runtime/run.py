@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import attrs
 import trio
@@ -132,7 +132,9 @@ class Run:
         """
         await trio.lowlevel.checkpoint()
         if self._control is None or self._done.is_set():
-            raise RuntimeError(f"run {self.id!r} has ended; give responses= to the next run")
+            raise RuntimeError(
+                f"run {self.id!r} has ended; give responses= to the next run, or wait_for_responses=True to this one"
+            )
         self._control.respond(request_id, value)
 
     async def wait(self) -> RunResult:
@@ -149,7 +151,7 @@ class Run:
         await self._done.wait()
         if self._failure is not None:
             self._raised = True
-            raise self._failure
+            self.raise_failure()
         return self.ended_result()
 
     def cancel(self) -> None:
@@ -182,6 +184,16 @@ class Run:
         """What the run raised, if nobody who waited for it was given it."""
         return None if self._raised else self._failure
 
+    def raise_failure(self) -> NoReturn:
+        """Raise what the run failed of. Its traceback then leads to this frame, which must not lead back to it."""
+        failure = self._failure
+        try:
+            if failure is None:
+                raise InternalError(f"run {self.id!r} has not failed")
+            raise failure
+        finally:
+            del self, failure
+
     def ended_result(self) -> RunResult:
         """The result of a run that has ended."""
         if self._result is None:
@@ -210,6 +222,11 @@ class Run:
         """Close both ends of a channel that nobody was given: the run was refused, or cancelled while it waited."""
         self._sink.close()
         self.leave()
+
+    def about_to_leave(self) -> None:
+        """The consumer reads no more, though its end is still open: what finds no room is let go."""
+        if isinstance(self._sink, EventChannel):
+            self._sink.abandoned = True
 
     def leave(self) -> None:
         """Close the consumer's end; the run has ended or is cancelled."""

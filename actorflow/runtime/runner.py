@@ -27,6 +27,7 @@ from actorflow.errors import CheckpointError, ConvergenceError, LeaseLostError
 from actorflow.events import (
     ExecutorFailedEvent,
     FailedEvent,
+    MessageDroppedEvent,
     StartedEvent,
     StatusEvent,
     SuperstepCompletedEvent,
@@ -118,17 +119,24 @@ class Runner:
                 if not self._completed or self._failure is not None:
                     with trio.move_on_after(GRACE, shield=True):
                         await self._unwind()
+            except trio.Cancelled:
+                raise
+            except BaseException as error:  # Ctrl-C, or a hook that asks the process to end: it wins over any failure
+                self._failure = error
+                if outside:
+                    raise
             finally:  # whatever becomes of the way back, the run has an end
                 self._conclude()
                 if outside:
                     self._announce_end_nowait()
-                self._crew.dismiss()
-                self._recorder = None
-        await self._announce_end()
-        self._run.sink.close()
+        try:
+            await self._announce_end()
+        finally:
+            self._let_go()
 
     async def _work(self) -> None:
         """The nursery of the run: opened here, closed when this returns."""
+        passing: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -141,13 +149,22 @@ class Runner:
                 except BaseException as error:  # noqa: BLE001 - an outcome is a value; raised to the caller at the end
                     self._fail(error)
         except BaseExceptionGroup as group:
-            outside, rest = group.split(trio.Cancelled)
-            if rest is not None:
-                self._fail(_leaf(rest))
-            if outside is not None:  # bare, as trio itself would raise it
-                raise _leaf(outside) from None
+            passing = self._sort(group)
         finally:
             self._nursery = None
+        if passing is None:
+            return
+        try:  # bare, as trio itself would raise it, and only here: the group would be its context
+            raise passing
+        finally:
+            del passing  # its traceback leads to this frame, which must not lead back to it
+
+    def _sort(self, group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+        """Fail of what the nursery raised; returns the cancellation from outside, if one is passing through."""
+        outside, rest = group.split(trio.Cancelled)
+        if rest is not None:
+            self._fail(_leaf(rest))
+        return None if outside is None else _leaf(outside)
 
     async def _body(self, nursery: trio.Nursery) -> None:
         if self._lease is not None:
@@ -168,6 +185,7 @@ class Runner:
 
     def _fail(self, error: BaseException) -> None:
         """The run failed of something else than a handler: end it."""
+        self._answers.closed = True
         if self._failure is None:
             self._failure = error
         if self._nursery is not None:
@@ -268,14 +286,20 @@ class Runner:
 
     async def _take_up_finished(self) -> None:
         """Take over what this superstep had finished when it did not commit."""
-        finished, self._standing.finished = self._standing.finished, {}
+        kept, self._standing.finished = self._standing.finished, {}
         for slot in self._crew.slots:
-            slot.finished = finished.get(slot.index)
+            finished = kept.get(slot.index)
+            if finished is not None and finished.delivery is slot.delivery:
+                slot.finished = finished
+        if self._crew.keep is not None:
+            await self._crew.keep(self._crew.finished)
         for executor_id, state in _states_after(self._crew.slots).items():
             await self._house.states.give(executor_id, state)
 
     async def _keep(self, finished: Mapping[int, Finished]) -> None:
         """Store a finished delivery of the superstep under way, before its actor goes on."""
+        if self._recorder is None or not self._recorder.stands_on_head:
+            return  # told to go on without a checkpoint: there is nothing stored that this could follow
         try:
             await self._write_journal(finished)
         except LeaseLostError as error:
@@ -287,11 +311,11 @@ class Runner:
 
     async def _write_journal(self, finished: Mapping[int, Finished]) -> None:
         if self._journal is not None and finished:
-            await self._journal.write(self._standing.head_id, self._snapshot.inflight, finished)
+            await self._journal.write(self._standing.head_id, finished)
 
     def respond(self, request_id: str, value: Any) -> None:
         """Check an answer and keep it for the next superstep boundary."""
-        if self._answers.closed:
+        if self._answers.closed or self._cancelled or self._crew.failed:
             raise RuntimeError(f"run {self._run.id!r} is ending; give responses= to the next run")
         self._answers.give(self._snapshot.requests, request_id, value)
 
@@ -331,11 +355,7 @@ class Runner:
         problems: list[BaseException] = [error for error in self._crew.stop_errors if error is not self._failure]
         try:
             await self._store_what_is_left()
-        except LeaseLostError as error:
-            if self._failure is None:
-                self._failure = error
-            problems.append(error)
-        except CheckpointError as error:
+        except (CheckpointError, LeaseLostError) as error:
             problems.append(error)
         problems += await states.roll_back(self._snapshot)
         self._tell_problems(problems)
@@ -362,6 +382,7 @@ class Runner:
             recorder.abandon_unsaved()
         if self._crew.slots:
             self._standing.finished = self._finished_here()
+        self._house.states.mark_stale(self._crew.changed_by_stop)
         told = self._standing.told
         for answered in told.keys() - self._snapshot.requests.keys():
             del told[answered]
@@ -406,11 +427,24 @@ class Runner:
         """Tell what there is room for: the caller's task is cancelled and cannot wait for a consumer."""
         for kind, fields in self._end_events():
             self._emitter.emit_nowait(kind, **fields)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """End the stream, and forget what knows the runner: a run that has ended is no cyclic garbage."""
         self._run.sink.close()
+        self._crew.dismiss()
+        self._crew.slots = ()
+        self._recorder = None
+        self._failure = None
 
     def _end_events(self) -> Iterator[tuple[type[WorkflowEvent], dict[str, Any]]]:
         for slot in self._crew.failed:
             yield ExecutorFailedEvent, {"executor_id": slot.delivery.target_id, "error": slot.error}
+        for request, value in self._answers.take():  # taken, and not committed: the request is open still
+            yield (
+                MessageDroppedEvent,
+                {"reason": "discarded", "message": value, "source_id": None, "target_id": request.executor_id},
+            )
         if self._failure is not None:
             yield FailedEvent, {"error": self._failure}
         yield StatusEvent, {"status": self._house.status}

@@ -101,11 +101,13 @@ class EventChannel:
 
     Attributes:
         receiver: The consumer's end.
+        abandoned: Whether the consumer reads no more, though its end is open: nobody waits for room then.
     """
 
     _sender: trio.MemorySendChannel[WorkflowEvent]
     receiver: trio.MemoryReceiveChannel[WorkflowEvent]
     listening: bool = attrs.field(default=True, init=False)
+    abandoned: bool = attrs.field(default=False, init=False)
 
     @classmethod
     def of_size(cls, buffer: int) -> EventChannel:
@@ -117,7 +119,8 @@ class EventChannel:
         try:
             self._sender.send_nowait(event)
         except trio.WouldBlock:
-            await self._put_when_there_is_room(event)
+            if not self.abandoned:
+                await self._put_when_there_is_room(event)
         except trio.BrokenResourceError:
             self.listening = False
         else:

@@ -84,9 +84,9 @@ class Forms:
         executor_id, data, kind = lowered
         return Output(executor_id, self.codec.decode(data, f"output of {executor_id!r}"), OutputKind(kind))
 
-    def lower_finished(self, executor_id: str, finished: Finished) -> list[Any]:
+    def lower_finished(self, finished: Finished) -> list[Any]:
         """Write down what a finished delivery did."""
-        effects = finished.effects
+        executor_id, effects = finished.delivery.target_id, finished.effects
         return [
             [[self.codec.encode(each.value, f"message from {executor_id!r}"), each.target_id] for each in effects.sent],
             [[each.key, each.kind.value, self._optional(each.value, each.key)] for each in effects.writes],
@@ -96,7 +96,7 @@ class Forms:
             self._optional(finished.state_after, executor_id),
         ]
 
-    def raise_finished(self, lowered: Any) -> Finished:
+    def raise_finished(self, delivery: Delivery, lowered: Any) -> Finished:
         """Read what a finished delivery did."""
         sent, writes, outputs, requests, overlay, state_after = lowered
         effects = Effects(
@@ -106,7 +106,7 @@ class Forms:
             requests=[self.raise_request(each) for each in requests],
         )
         seen = {key: self._raised(data, key) for key, data in overlay}
-        return Finished(effects, seen, self._raised(state_after, "executor"))
+        return Finished(delivery, effects, seen, self._raised(state_after, "executor"))
 
     def _optional(self, value: Any, what: str) -> bytes | None:
         return None if value is REMOVED else self.codec.encode(value, f"state[{what!r}]")

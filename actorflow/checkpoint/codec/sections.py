@@ -8,7 +8,7 @@ from typing import Any
 from actorflow.checkpoint.codec.effects import Forms
 from actorflow.checkpoint.codec.registry import TypeRegistry
 from actorflow.checkpoint.codec.values import Codec
-from actorflow.core.effects import Finished
+from actorflow.core.effects import Delivery, Finished
 from actorflow.core.snapshot import (
     EXECUTORS,
     INFLIGHT,
@@ -123,22 +123,22 @@ class SectionCodec:
     def _encode_join(self, name: str, held: Mapping[str, tuple[Any, ...]]) -> bytes:
         return self._codec.encode(dict(held), f"join {name!r}")
 
-    def encode_finished(self, executor_id: str, finished: Finished) -> bytes:
+    def encode_finished(self, finished: Finished) -> bytes:
         """Encode what a finished delivery did, for the journal.
 
         Raises:
             CodecError: Some value in it cannot be stored exactly.
         """
-        return self._plain(self._forms.lower_finished(executor_id, finished))
+        return self._plain(self._forms.lower_finished(finished))
 
-    def decode_finished(self, data: bytes) -> Finished:
+    def decode_finished(self, delivery: Delivery, data: bytes) -> Finished:
         """Read an entry of the journal.
 
         Raises:
             CodecError: It is damaged, or names a type this graph does not declare.
         """
         try:
-            return self._forms.raise_finished(self._decoded(data, "journal"))
+            return self._forms.raise_finished(delivery, self._decoded(data, "journal"))
         except (TypeError, ValueError, KeyError, IndexError) as error:
             if isinstance(error, CodecError):
                 raise
