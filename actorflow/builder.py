@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.core.joins import Join, JoinWait
@@ -170,7 +170,9 @@ class WorkflowBuilder:
         arms = tuple((case.condition, self._add(case.target)) for case in cases if isinstance(case, Case))
         return self._group(SwitchCaseEdges(source_id, arms, self._add(cases[-1].target)))
 
-    def add_fan_in_edges(self, sources: Sequence[ExecutorLike], target: ExecutorLike, *, wait: str = "all") -> Self:
+    def add_fan_in_edges(
+        self, sources: Sequence[ExecutorLike], target: ExecutorLike, *, wait: Literal["all", "active", "any"] = "all"
+    ) -> Self:
         """Join the messages of several executors into one list for the target.
 
         Args:

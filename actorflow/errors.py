@@ -11,6 +11,7 @@ __all__ = [
     "CheckpointError",
     "CheckpointNotFoundError",
     "CodecError",
+    "ContextClosedError",
     "ConvergenceError",
     "DuplicateEdgeError",
     "DuplicateExecutorError",
@@ -25,8 +26,10 @@ __all__ = [
     "MessageTypeError",
     "MissingStartError",
     "OutputDesignationError",
+    "RequestIdError",
     "RequestNotFoundError",
     "ResponseTypeError",
+    "RunEndedError",
     "StateTypeError",
     "SwitchCaseError",
     "TypeCompatibilityError",
@@ -183,6 +186,18 @@ class LeaseLostError(ActorflowError, RuntimeError):
             f"{owner!r} has lost the lease of workflow {workflow_id!r} (epoch {epoch}){to}; nothing was written under it "
             f"since; go on with checkpoint_id=LATEST in a new run"
         )
+
+
+class ContextClosedError(ActorflowError, RuntimeError):
+    """A handler's context was used after the handler returned, in a hook that has no delivery, or without an await."""
+
+
+class RequestIdError(ActorflowError, ValueError):
+    """A request was given the id of one that is open, or that another made in the same superstep."""
+
+
+class RunEndedError(ActorflowError, RuntimeError):
+    """A run that has ended, or was made without an event channel, was asked for what it cannot do any more."""
 
 
 class MessageTypeError(ActorflowError, TypeError):

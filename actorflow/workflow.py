@@ -20,6 +20,7 @@ from actorflow.runtime.house import House
 from actorflow.runtime.opening import (
     LATEST,
     UNSET,
+    Latest,
     Opening,
     RunArguments,
     check_answer,
@@ -61,7 +62,7 @@ class Workflow:
         message: Any = UNSET,
         *,
         responses: Mapping[str, Any] | None = None,
-        checkpoint_id: Any = None,
+        checkpoint_id: CheckpointID | str | Latest | None = None,
         checkpoint_storage: CheckpointStorage | None = None,
         durability: _DurabilityName | None = None,
         config: Mapping[str, Any] | None = None,
@@ -119,7 +120,7 @@ class Workflow:
         message: Any = UNSET,
         *,
         responses: Mapping[str, Any] | None = None,
-        checkpoint_id: Any = None,
+        checkpoint_id: CheckpointID | str | Latest | None = None,
         checkpoint_storage: CheckpointStorage | None = None,
         durability: _DurabilityName | None = None,
         config: Mapping[str, Any] | None = None,
@@ -172,7 +173,9 @@ class Workflow:
                     run.leave()
         finally:
             try:
-                if left is not None:  # also when the run's task was cancelled from outside: Cancelled must not replace it
+                if (
+                    left is not None
+                ):  # also when the run's task was cancelled from outside: Cancelled must not replace it
                     raise left
             finally:
                 del left  # its traceback leads to this frame, which must not lead back to it
@@ -186,7 +189,7 @@ class Workflow:
         message: Any = UNSET,
         *,
         responses: Mapping[str, Any] | None = None,
-        checkpoint_id: Any = None,
+        checkpoint_id: CheckpointID | str | Latest | None = None,
         checkpoint_storage: CheckpointStorage | None = None,
         durability: _DurabilityName | None = None,
         config: Mapping[str, Any] | None = None,
@@ -208,6 +211,7 @@ class Workflow:
         async with self._owned(run, arguments, wait_for_responses=wait_for_responses) as (runner, _):
             task_status.started(run)
             await runner.drive()
+        del runner  # the failure's traceback leads to this frame
         if run.failure is not None:
             run.raise_failure()
 
@@ -303,7 +307,7 @@ class Workflow:
         self,
         message: Any,
         responses: Mapping[str, Any] | None,
-        checkpoint_id: Any,
+        checkpoint_id: CheckpointID | str | Latest | None,
         checkpoint_storage: CheckpointStorage | None,
         durability: str | None,
         config: Mapping[str, Any] | None,

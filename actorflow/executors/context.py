@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 from actorflow.core.effects import Delivery, Effects, Output, OutputKind, PendingRequest, Sent
 from actorflow.core.merge import Reducer
 from actorflow.core.types import describe
-from actorflow.errors import MessageTypeError
+from actorflow.errors import ContextClosedError, MessageTypeError, RequestIdError
 from actorflow.events import RUNTIME_KINDS, WorkflowEvent
 from actorflow.executors.handler_table import HandlerSpec, HandlerTable
 from actorflow.executors.state_view import StateView
@@ -139,7 +139,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         """The same string on every retry and resume of this delivery: an idempotency key for outside systems.
 
         Raises:
-            RuntimeError: In a lifecycle hook, which handles no delivery.
+            ContextClosedError: In a lifecycle hook, which handles no delivery.
         """
         self._handling("delivery_id")
         return self._port.delivery_id(self._index)
@@ -155,7 +155,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
 
         Raises:
             MessageTypeError: The handler does not declare this type.
-            RuntimeError: The handler has returned.
+            ContextClosedError: The handler has returned.
         """
         effects, spec = self._handling("send_message")
         if not spec.send_check.accepts(message):
@@ -175,8 +175,8 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
 
         Raises:
             MessageTypeError: No response handler takes such a pair.
-            ValueError: The id belongs to an open request.
-            RuntimeError: The handler has returned.
+            RequestIdError: The id belongs to an open request.
+            ContextClosedError: The handler has returned.
         """
         effects, _ = self._handling("request_info")
         if not self._table.can_answer(data, response_type):
@@ -190,7 +190,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         )
         self._port.check_request_id(chosen)
         if any(request.id == chosen for request in effects.requests):
-            raise ValueError(f"request id {chosen!r} is used twice by one delivery; give each request its own")
+            raise RequestIdError(f"request id {chosen!r} is used twice by one delivery; give each request its own")
         effects.requests.append(PendingRequest(chosen, self._executor_id, data, response_type))
         return chosen
 
@@ -210,7 +210,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
 
         Raises:
             TypeError: The key is not a string.
-            RuntimeError: The handler has returned.
+            ContextClosedError: The handler has returned.
         """
         if not isinstance(key, str):
             raise TypeError(f"a state key is a str, not {type(key).__name__} ({key!r})")
@@ -231,7 +231,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
 
         Raises:
             MessageTypeError: The handler does not declare this type.
-            RuntimeError: The handler has returned.
+            ContextClosedError: The handler has returned.
         """
         effects, spec = self._handling("yield_output")
         if not spec.yield_check.accepts(value):
@@ -274,7 +274,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         effects, spec = self._handling("finish")
         if self._unawaited:
             verb = self._unawaited[0]
-            raise RuntimeError(
+            raise ContextClosedError(
                 f"{spec.label} called ctx.{verb}(...) without awaiting it: write 'await ctx.{verb}(...)', or in a plain "
                 f"function 'trio.from_thread.run(ctx.{verb}, ...)'"
             )
@@ -289,8 +289,12 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         if self._effects is not None and self._spec is not None:
             return self._effects, self._spec
         if self._spec is None:
-            raise RuntimeError(f"{what} needs a delivery: on_start and on_stop of {self._executor_id!r} have none")
-        raise RuntimeError(f"{what} after {self._spec.label} returned: its effects are decided; do it before returning")
+            raise ContextClosedError(
+                f"{what} needs a delivery: on_start and on_stop of {self._executor_id!r} have none"
+            )
+        raise ContextClosedError(
+            f"{what} after {self._spec.label} returned: its effects are decided; do it before returning"
+        )
 
     def _state(self, what: str) -> StateView:
         if self._view is None or self._effects is None:

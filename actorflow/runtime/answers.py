@@ -24,6 +24,7 @@ class Answers:
 
     closed: bool = False
     _given: list[tuple[PendingRequest, Any]] = attrs.Factory(list)
+    _taken: list[tuple[PendingRequest, Any]] = attrs.Factory(list)
     _arrived: trio.Event = attrs.Factory(trio.Event)
 
     def __bool__(self) -> bool:
@@ -36,15 +37,20 @@ class Answers:
             RequestNotFoundError: No such request is open, or it was answered already.
             ResponseTypeError: The answer does not fit.
         """
-        answered = {request.id for request, _ in self._given}
+        answered = {request.id for request, _ in (*self._taken, *self._given)}
         unanswered = {id_: each for id_, each in requests.items() if id_ not in answered}
         self._given.append(check_answer(unanswered, request_id, value))
         self._arrived.set()
 
     def take(self) -> list[tuple[PendingRequest, Any]]:
-        """Take what was given."""
+        """Take what was given, to commit it."""
         given, self._given = self._given, []
+        self._taken += given
         return given
+
+    def lost(self, requests: Mapping[str, PendingRequest]) -> list[tuple[PendingRequest, Any]]:
+        """What was given in vain: at the end of the run its requests are open still."""
+        return [(request, value) for request, value in (*self._taken, *self._given) if request.id in requests]
 
     async def arrive(self) -> None:
         """Wait until an answer is there."""

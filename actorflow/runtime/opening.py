@@ -22,27 +22,33 @@ from actorflow.errors import (
     RequestNotFoundError,
     ResponseTypeError,
 )
+from actorflow.graph.committing import drop_joins
 from actorflow.graph.routing import Dropped
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.journal import read_finished
 from actorflow.runtime.recorder import Durability
 from actorflow.runtime.standing import Standing
 from actorflow.runtime.storing import storage_errors
-from actorflow.runtime.superstep import drop_joins
 
 __all__ = [
     "LATEST",
     "UNSET",
+    "Latest",
     "Opening",
     "RunArguments",
     "answer_changes",
     "check_answer",
+    "discarded",
     "fresh_changes",
     "load_standing",
+    "other_head",
+    "responses_run_changes",
 ]
 
 
-class _Latest:
+class Latest:
+    """The type of `LATEST`."""
+
     def __repr__(self) -> str:
         return "LATEST"
 
@@ -52,7 +58,7 @@ class _Unset:
         return "..."
 
 
-LATEST: Final = _Latest()
+LATEST: Final = Latest()
 """``checkpoint_id=LATEST``: the latest checkpoint of this workflow's id; without a storage, where the workflow stands."""
 
 UNSET: Final = _Unset()
@@ -75,7 +81,7 @@ class RunArguments:
 
     message: Any
     responses: Mapping[str, Any] | None
-    checkpoint_id: CheckpointID | str | _Latest | None
+    checkpoint_id: CheckpointID | str | Latest | None
     storage: CheckpointStorage | None
     durability: Durability
     config: Mapping[str, Any]
@@ -95,7 +101,7 @@ class RunArguments:
             raise ValueError("a checkpoint is resumed without a message; leave out message, or checkpoint_id")
         if not given and self.responses is None and self.checkpoint_id is None:
             raise ValueError("nothing to run: give a message, responses, or a checkpoint_id")
-        if self.checkpoint_id is not None and not isinstance(self.checkpoint_id, (str, _Latest)):
+        if self.checkpoint_id is not None and not isinstance(self.checkpoint_id, (str, Latest)):
             raise ValueError(
                 f"checkpoint_id is the id of a checkpoint or LATEST, not {type(self.checkpoint_id).__name__}; give .id"
             )

@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from actorflow.checkpoint.records import CheckpointID
-from actorflow.errors import InternalError
+from actorflow.errors import InternalError, RunEndedError
 from actorflow.events import RequestInfoEvent, WorkflowEvent, WorkflowRunState
 from actorflow.runtime.stream import EventChannel, EventLog, EventSink, OutputChannel, Silence
 
@@ -101,18 +101,18 @@ class Run:
         Iteration ends when the run ends, failed or not.
 
         Raises:
-            RuntimeError: The run was made without a channel.
+            RunEndedError: The run was made without a channel.
         """
         channel = self._sink if isinstance(self._sink, EventChannel) else None
         if channel is None:
-            raise RuntimeError(f"run {self.id!r} has no event channel; give stream() or start() a buffer")
+            raise RunEndedError(f"run {self.id!r} has no event channel; give stream() or start() a buffer")
         return channel.receiver
 
     def outputs(self) -> OutputChannel:
         """The output values alone, as they happen: a view of `events`; use one of the two.
 
         Raises:
-            RuntimeError: The run was made without a channel.
+            RunEndedError: The run was made without a channel.
         """
         return OutputChannel(self.events)
 
@@ -128,11 +128,11 @@ class Run:
         Raises:
             RequestNotFoundError: No such request is open.
             ResponseTypeError: The answer does not fit.
-            RuntimeError: The run has ended.
+            RunEndedError: The run has ended.
         """
         await trio.lowlevel.checkpoint()
         if self._control is None or self._done.is_set():
-            raise RuntimeError(
+            raise RunEndedError(
                 f"run {self.id!r} has ended; give responses= to the next run, or wait_for_responses=True to this one"
             )
         self._control.respond(request_id, value)

@@ -23,7 +23,7 @@ import trio
 from actorflow.checkpoint.records import CheckpointKind
 from actorflow.core.effects import REMOVED, Finished, OutputKind
 from actorflow.core.snapshot import Snapshot
-from actorflow.errors import CheckpointError, ConvergenceError, LeaseLostError
+from actorflow.errors import CheckpointError, ConvergenceError, LeaseLostError, RunEndedError
 from actorflow.events import (
     ExecutorFailedEvent,
     FailedEvent,
@@ -36,8 +36,10 @@ from actorflow.events import (
     WorkflowEvent,
     WorkflowRunState,
 )
+from actorflow.graph.committing import commit_superstep
 from actorflow.runtime.actor import Slot
 from actorflow.runtime.answers import Answers
+from actorflow.runtime.asking import answered
 from actorflow.runtime.crew import Crew
 from actorflow.runtime.emitter import Emitter
 from actorflow.runtime.house import House
@@ -47,7 +49,6 @@ from actorflow.runtime.opening import Opening, RunArguments, answer_changes
 from actorflow.runtime.recorder import GRACE, Durability, Recorder
 from actorflow.runtime.run import Run, RunResult
 from actorflow.runtime.stream import EventLog
-from actorflow.runtime.superstep import superstep_result
 from actorflow.runtime.surroundings import Surroundings
 
 __all__ = ["Runner"]
@@ -268,7 +269,18 @@ class Runner:
             await self._take_up_finished()
         if not await crew.work(nursery):
             return False
-        result = await superstep_result(self._definition, snapshot, crew.slots, superstep)
+        definition = self._definition
+        done = [slot.finished for slot in crew.slots if slot.finished is not None]
+        result = await answered(
+            commit_superstep(
+                definition.graph,
+                snapshot,
+                done,
+                superstep,
+                reducers=definition.reducers,
+                strict=definition.strict,
+            )
+        )
         await recorder.commit(result.changes, superstep, CheckpointKind.SUPERSTEP)
         crew.slots = ()
         if result.dropped:
@@ -316,7 +328,7 @@ class Runner:
     def respond(self, request_id: str, value: Any) -> None:
         """Check an answer and keep it for the next superstep boundary."""
         if self._answers.closed or self._cancelled or self._crew.failed:
-            raise RuntimeError(f"run {self._run.id!r} is ending; give responses= to the next run")
+            raise RunEndedError(f"run {self._run.id!r} is ending; give responses= to the next run")
         self._answers.give(self._snapshot.requests, request_id, value)
 
     async def _commit_answers(self) -> None:
@@ -384,8 +396,8 @@ class Runner:
             self._standing.finished = self._finished_here()
         self._house.states.mark_stale(self._crew.changed_by_stop)
         told = self._standing.told
-        for answered in told.keys() - self._snapshot.requests.keys():
-            del told[answered]
+        for closed in told.keys() - self._snapshot.requests.keys():
+            del told[closed]
         status = self._final_status()
         self._house.status = status
         self._run.end(self._make_result(status), None if status is WorkflowRunState.CANCELLED else self._failure)
@@ -440,7 +452,7 @@ class Runner:
     def _end_events(self) -> Iterator[tuple[type[WorkflowEvent], dict[str, Any]]]:
         for slot in self._crew.failed:
             yield ExecutorFailedEvent, {"executor_id": slot.delivery.target_id, "error": slot.error}
-        for request, value in self._answers.take():  # taken, and not committed: the request is open still
+        for request, value in self._answers.lost(self._snapshot.requests):
             yield (
                 MessageDroppedEvent,
                 {"reason": "discarded", "message": value, "source_id": None, "target_id": request.executor_id},

@@ -11,6 +11,7 @@ import trio
 from actorflow.core.effects import Output, OutputKind
 from actorflow.core.merge import Reducer
 from actorflow.core.snapshot import STATE
+from actorflow.errors import RequestIdError
 from actorflow.events import IntermediateEvent, OutputEvent, WorkflowEvent
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.emitter import Emitter
@@ -63,7 +64,7 @@ class Surroundings:
     def check_request_id(self, request_id: str) -> None:
         """Refuse the id of a request that is open already."""
         if request_id in self.standing.snapshot.requests:
-            raise ValueError(f"request id {request_id!r} belongs to an open request; give each request its own")
+            raise RequestIdError(f"request id {request_id!r} belongs to an open request; give each request its own")
 
     async def stream_output(self, output: Output, attempt: int) -> None:
         """Hand an output to whoever listens."""

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import trio
 
@@ -55,7 +55,7 @@ class SqliteCheckpointStorage:
         self,
         path: str | os.PathLike[str],
         *,
-        synchronous: str = "full",
+        synchronous: Literal["full", "normal"] = "full",
         busy_timeout: float = 10.0,
         lease_ttl: float = 30.0,
     ) -> None:

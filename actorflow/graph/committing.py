@@ -1,29 +1,26 @@
-"""A superstep's result: from the effects of its deliveries to the changes that commit them.
+"""Committing a superstep: from the effects of its deliveries to the changes that make the next state.
 
-Nothing here touches the workflow: a routing function that raises, or a message that strict mode refuses, leaves it as it was.
+A plain function of values, but for users' conditions, which may be asynchronous: `commit_superstep` is a generator that
+yields what a condition returned and is sent its final value, like `actorflow.graph.routing.route`. It touches nothing: a
+condition that raises, or a message that strict mode refuses, leaves the workflow as it was.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from actorflow.core.effects import REMOVED, PendingRequest
-from actorflow.core.merge import merge_writes
+from actorflow.core.effects import REMOVED, Finished, PendingRequest
+from actorflow.core.merge import Reducer, merge_writes
 from actorflow.core.snapshot import EXECUTORS, INFLIGHT, JOINS, OUTPUTS, REQUESTS, STATE, Changes, Snapshot
 from actorflow.core.values import same_value
-from actorflow.errors import UndeliverableMessageError
+from actorflow.errors import RequestIdError, UndeliverableMessageError
 from actorflow.graph.graph import Graph
 from actorflow.graph.routing import Dropped, Routing, join_up, route
-from actorflow.runtime.actor import Slot
-from actorflow.runtime.definition import Definition
 
-__all__ = ["Result", "drop_joins", "superstep_result"]
-
-_NO_QUESTION = object()
+__all__ = ["Result", "commit_superstep", "drop_joins"]
 
 
 @attrs.frozen(eq=False)
@@ -41,79 +38,72 @@ class Result:
     requests: Sequence[PendingRequest]
 
 
-async def superstep_result(definition: Definition, snapshot: Snapshot, slots: Sequence[Slot], superstep: int) -> Result:
-    """Work out what a finished superstep changes. Awaits only asynchronous conditions.
+def commit_superstep(
+    graph: Graph,
+    snapshot: Snapshot,
+    finished: Sequence[Finished],
+    superstep: int,
+    *,
+    reducers: Mapping[str, Reducer],
+    strict: bool = False,
+) -> Generator[Any, Any, Result]:
+    """Work out what a finished superstep changes.
 
     Args:
-        definition: Graph, reducers, strictness.
+        graph: Routes the messages.
         snapshot: The state before it.
-        slots: All deliveries, finished, in canonical order.
+        finished: What its deliveries did, in canonical order.
         superstep: Its number.
+        reducers: Reducers of the shared state, by key.
+        strict: Whether a message that nothing took is an error.
+
+    Yields:
+        What a condition or selection returned; send back its final value.
 
     Raises:
         Exception: Whatever a condition or a reducer raised.
-        ValueError: Two deliveries chose one request id.
+        RequestIdError: Two deliveries chose one request id.
         UndeliverableMessageError: Strict mode, and a message that nothing took.
     """
-    finished = [(slot, slot.finished) for slot in slots if slot.finished is not None]
     changes: Changes = {}
     routing = Routing()
     writes, outputs, requests = [], [], []
-    for slot, done in finished:
-        effects = done.effects
-        writes.extend(effects.writes)
-        outputs.extend(effects.outputs)
-        requests.extend(effects.requests)
-        for sent in effects.sent:
-            asking = route(definition.graph, slot.delivery.target_id, sent, routing)
-            question = next(asking, _NO_QUESTION)
-            if question is not _NO_QUESTION:  # an unconditional edge asks nothing, and is not worth a coroutine
-                await _answer(asking, question)
+    for each in finished:
+        writes.extend(each.effects.writes)
+        outputs.extend(each.effects.outputs)
+        requests.extend(each.effects.requests)
+        for sent in each.effects.sent:
+            yield from route(graph, each.delivery.target_id, sent, routing)
     if writes:
-        merged = merge_writes(snapshot.table(STATE), writes, definition.reducers)
+        merged = merge_writes(snapshot.table(STATE), writes, reducers)
         changes.update({(STATE, key): value for key, value in merged.items()})
     for request in requests:
         _add_request(changes, request)
     if outputs:
         changes[OUTPUTS, str(superstep)] = tuple(outputs)
     _change_executors(changes, snapshot, finished)
-    if definition.graph.joins:
-        _change_joins(changes, snapshot, definition.graph, routing, requests)
+    if graph.joins:
+        _change_joins(changes, snapshot, graph, routing, requests)
     changes[INFLIGHT] = tuple(routing.deliveries)
     if not routing.deliveries and not requests and not snapshot.requests:  # this run ends here
-        routing.dropped.extend(drop_joins(definition.graph, snapshot, changes))
-    if definition.strict and routing.dropped:
+        routing.dropped.extend(drop_joins(graph, snapshot, changes))
+    if strict and routing.dropped:
         raise _undeliverable(routing.dropped[0])
     return Result(changes, routing.dropped, requests)
-
-
-async def _answer(asking: Generator[Any, Any, None], answer: Any) -> None:
-    """Drive a routing generator from its first question on, awaiting what asynchronous conditions returned."""
-    try:
-        while True:
-            if type(answer) is not bool and inspect.isawaitable(answer):
-                try:
-                    answer = await answer
-                except Exception as error:  # noqa: BLE001 - the generator names the edge and raises it again
-                    answer = asking.throw(error)
-                    continue
-            answer = asking.send(answer)
-    except StopIteration:
-        return
 
 
 def _add_request(changes: Changes, request: PendingRequest) -> None:
     other = changes.get((REQUESTS, request.id))
     if other is not None:  # two deliveries; within one, the context refuses it
-        raise ValueError(
+        raise RequestIdError(
             f"executor {request.executor_id!r} asks under the request id {request.id!r} that executor "
             f"{other.executor_id!r} chose in the same superstep; give each request its own"
         )
     changes[REQUESTS, request.id] = request
 
 
-def _change_executors(changes: Changes, snapshot: Snapshot, finished: Sequence[tuple[Slot, Any]]) -> None:
-    after = {slot.delivery.target_id: done.state_after for slot, done in finished if done.state_after is not REMOVED}
+def _change_executors(changes: Changes, snapshot: Snapshot, finished: Sequence[Finished]) -> None:
+    after = {each.delivery.target_id: each.state_after for each in finished if each.state_after is not REMOVED}
     for executor_id, state in after.items():
         if not same_value(snapshot.get((EXECUTORS, executor_id)), state):
             changes[EXECUTORS, executor_id] = state
