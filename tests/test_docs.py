@@ -77,7 +77,9 @@ def test_the_readme_shows_a_program_and_the_two_commands():
     assert "pip install -e '.[dev]' && pytest" in readme
 
 
-@pytest.mark.parametrize("module", [actorflow, actorflow.events, actorflow.errors, actorflow.testing, actorflow.storage])
+@pytest.mark.parametrize(
+    "module", [actorflow, actorflow.events, actorflow.errors, actorflow.testing, actorflow.storage]
+)
 def test_the_reference_has_every_public_name(module):
     reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
