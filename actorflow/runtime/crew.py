@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 import trio
 
-from actorflow.core.effects import Finished
+from actorflow.core.effects import REMOVED, Finished
 from actorflow.executors.executor import Executor
 from actorflow.runtime.actor import Actor, Slot
 from actorflow.runtime.executor_states import ExecutorStates
@@ -103,6 +104,15 @@ class Crew:
     def finished(self) -> dict[int, Finished]:
         """Deliveries that are finished, by their place in the canonical order."""
         return {slot.index: slot.finished for slot in self.slots if slot.finished is not None}
+
+    @property
+    def states_after(self) -> dict[str, Any]:
+        """The state that finished deliveries left each stateful executor in."""
+        return {
+            each.delivery.target_id: each.state_after
+            for each in self.finished.values()
+            if each.state_after is not REMOVED
+        }
 
     @property
     def stop_errors(self) -> list[Exception]:

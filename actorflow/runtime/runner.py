@@ -13,7 +13,6 @@ Invariants:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -21,19 +20,15 @@ from typing import Any
 import trio
 
 from actorflow.checkpoint.records import CheckpointKind
-from actorflow.core.effects import REMOVED, Finished, OutputKind
+from actorflow.core.effects import Finished
 from actorflow.core.snapshot import Snapshot
 from actorflow.errors import CheckpointError, ConvergenceError, LeaseLostError, RunEndedError
 from actorflow.events import (
-    ExecutorFailedEvent,
-    FailedEvent,
-    MessageDroppedEvent,
     StartedEvent,
     StatusEvent,
     SuperstepCompletedEvent,
     SuperstepStartedEvent,
     WarningEvent,
-    WorkflowEvent,
     WorkflowRunState,
 )
 from actorflow.graph.committing import commit_superstep
@@ -42,13 +37,14 @@ from actorflow.runtime.answers import Answers
 from actorflow.runtime.asking import answered
 from actorflow.runtime.crew import Crew
 from actorflow.runtime.emitter import Emitter
+from actorflow.runtime.ending import EndEvent, end_events, leaf, result_of
 from actorflow.runtime.house import House
 from actorflow.runtime.journal import Journal
 from actorflow.runtime.leasing import LeaseKeeper
+from actorflow.runtime.logs import log_superstep
 from actorflow.runtime.opening import Opening, RunArguments, answer_changes
 from actorflow.runtime.recorder import GRACE, Durability, Recorder
 from actorflow.runtime.run import Run, RunResult
-from actorflow.runtime.stream import EventLog
 from actorflow.runtime.surroundings import Surroundings
 
 __all__ = ["Runner"]
@@ -164,8 +160,8 @@ class Runner:
         """Fail of what the nursery raised; returns the cancellation from outside, if one is passing through."""
         outside, rest = group.split(trio.Cancelled)
         if rest is not None:
-            self._fail(_leaf(rest))
-        return None if outside is None else _leaf(outside)
+            self._fail(leaf(rest))
+        return None if outside is None else leaf(outside)
 
     async def _body(self, nursery: trio.Nursery) -> None:
         if self._lease is not None:
@@ -288,7 +284,7 @@ class Runner:
         if result.requests:
             await emitter.tell_requests(result.requests)
         await emitter.emit(SuperstepCompletedEvent)
-        _log_superstep(self._house.id, self._run.id, superstep)
+        log_superstep(self._house.id, self._run.id, superstep)
         return True
 
     def _check_limit(self) -> None:
@@ -305,7 +301,7 @@ class Runner:
                 slot.finished = finished
         if self._crew.keep is not None:
             await self._crew.keep(self._crew.finished)
-        for executor_id, state in _states_after(self._crew.slots).items():
+        for executor_id, state in self._crew.states_after.items():
             await self._house.states.give(executor_id, state)
 
     async def _keep(self, finished: Mapping[int, Finished]) -> None:
@@ -400,7 +396,7 @@ class Runner:
             del told[closed]
         status = self._final_status()
         self._house.status = status
-        self._run.end(self._make_result(status), None if status is WorkflowRunState.CANCELLED else self._failure)
+        self._run.end(self._result(status), None if status is WorkflowRunState.CANCELLED else self._failure)
 
     def _finished_here(self) -> dict[int, Finished]:
         """What is finished of the deliveries the workflow stands before; it may have gone on, or back, since they began."""
@@ -417,19 +413,6 @@ class Runner:
         if not self._completed:
             return WorkflowRunState.CANCELLED
         return WorkflowRunState.IDLE_WITH_PENDING_REQUESTS if self._snapshot.requests else WorkflowRunState.IDLE
-
-    def _make_result(self, status: WorkflowRunState) -> RunResult:
-        snapshot, sink = self._snapshot, self._run.sink
-        outputs, mark = snapshot.outputs, snapshot.mark
-        return RunResult(
-            outputs=[output.value for output in outputs if output.kind is OutputKind.OUTPUT],
-            intermediate_outputs=[output.value for output in outputs if output.kind is OutputKind.INTERMEDIATE],
-            requests=tuple(map(self._emitter.request_event, snapshot.requests.values())),
-            status=status,
-            log=sink if isinstance(sink, EventLog) else None,
-            supersteps=snapshot.superstep - (mark.begun_at if mark else 0),
-            checkpoint_id=self._standing.head_id if self._arguments.storage is not None else None,
-        )
 
     async def _announce_end(self) -> None:
         for kind, fields in self._end_events():
@@ -449,42 +432,14 @@ class Runner:
         self._recorder = None
         self._failure = None
 
-    def _end_events(self) -> Iterator[tuple[type[WorkflowEvent], dict[str, Any]]]:
-        for slot in self._crew.failed:
-            yield ExecutorFailedEvent, {"executor_id": slot.delivery.target_id, "error": slot.error}
-        for request, value in self._answers.lost(self._snapshot.requests):
-            yield (
-                MessageDroppedEvent,
-                {"reason": "discarded", "message": value, "source_id": None, "target_id": request.executor_id},
-            )
-        if self._failure is not None:
-            yield FailedEvent, {"error": self._failure}
-        yield StatusEvent, {"status": self._house.status}
+    def _end_events(self) -> Iterator[EndEvent]:
+        lost = self._answers.lost(self._snapshot.requests)
+        return end_events(self._crew.failed, lost, self._failure, self._house.status)
+
+    def _result(self, status: WorkflowRunState) -> RunResult:
+        head = self._standing.head_id if self._arguments.storage is not None else None
+        return result_of(self._snapshot, self._emitter, status, head)
 
     @property
     def _snapshot(self) -> Snapshot:
         return self._standing.snapshot
-
-
-def _log_superstep(workflow_id: str, run_id: str, superstep: int) -> None:
-    """One line for an application that uses structlog and has configured it; importing it for the others is not worth it."""
-    structlog = sys.modules.get("structlog")
-    if structlog is not None and structlog.is_configured():
-        structlog.get_logger("actorflow").debug("superstep", workflow=workflow_id, run=run_id, superstep=superstep)
-
-
-def _states_after(slots: Sequence[Slot]) -> dict[str, Any]:
-    """The state that finished deliveries left each stateful executor in."""
-    return {
-        slot.delivery.target_id: slot.finished.state_after
-        for slot in slots
-        if slot.finished is not None and slot.finished.state_after is not REMOVED
-    }
-
-
-def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first plain exception of a group."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -1,0 +1,82 @@
+"""How a run's end is told: its result, and its last events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from actorflow.checkpoint.records import CheckpointID
+from actorflow.core.effects import OutputKind, PendingRequest
+from actorflow.core.snapshot import Snapshot
+from actorflow.events import (
+    ExecutorFailedEvent,
+    FailedEvent,
+    MessageDroppedEvent,
+    StatusEvent,
+    WorkflowEvent,
+    WorkflowRunState,
+)
+from actorflow.runtime.actor import Slot
+from actorflow.runtime.emitter import Emitter
+from actorflow.runtime.run import RunResult
+from actorflow.runtime.stream import EventLog
+
+__all__ = ["EndEvent", "end_events", "leaf", "result_of"]
+
+EndEvent = tuple[type[WorkflowEvent], dict[str, Any]]
+"""An event to be made: its kind and the kind's own fields."""
+
+
+def result_of(
+    snapshot: Snapshot, emitter: Emitter, status: WorkflowRunState, checkpoint_id: CheckpointID | None
+) -> RunResult:
+    """What a run came to.
+
+    Args:
+        snapshot: Where it ended.
+        emitter: Knows the events that told of requests.
+        status: How it ended.
+        checkpoint_id: The checkpoint it ended on, if it had a storage.
+    """
+    outputs, mark, sink = snapshot.outputs, snapshot.mark, emitter.sink
+    return RunResult(
+        outputs=[output.value for output in outputs if output.kind is OutputKind.OUTPUT],
+        intermediate_outputs=[output.value for output in outputs if output.kind is OutputKind.INTERMEDIATE],
+        requests=tuple(map(emitter.request_event, snapshot.requests.values())),
+        status=status,
+        log=sink if isinstance(sink, EventLog) else None,
+        supersteps=snapshot.superstep - (mark.begun_at if mark else 0),
+        checkpoint_id=checkpoint_id,
+    )
+
+
+def end_events(
+    failed: Sequence[Slot],
+    lost: Sequence[tuple[PendingRequest, Any]],
+    failure: BaseException | None,
+    status: WorkflowRunState,
+) -> Iterator[EndEvent]:
+    """The last events of a run.
+
+    Args:
+        failed: Deliveries that failed, in canonical order.
+        lost: Answers that were taken and not committed; their requests are open still.
+        failure: What the run raises.
+        status: How it ended.
+    """
+    for slot in failed:
+        yield ExecutorFailedEvent, {"executor_id": slot.delivery.target_id, "error": slot.error}
+    for request, value in lost:
+        dropped = {"reason": "discarded", "message": value, "source_id": None, "target_id": request.executor_id}
+        yield MessageDroppedEvent, dropped
+    if failure is not None:
+        yield FailedEvent, {"error": failure}
+    yield StatusEvent, {"status": status}
+
+
+def leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first plain exception of a group."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
