@@ -34,9 +34,9 @@ from actorflow.graph.graph import Graph, Node
 from actorflow.graph.validation import check_ends, check_function, check_outputs, check_switch, validate
 from actorflow.runtime.definition import CheckpointFailures, Definition
 from actorflow.runtime.executor_states import ExecutorStates
-from actorflow.runtime.house import House
 from actorflow.runtime.ownership import Ownership
 from actorflow.runtime.standing import Standing
+from actorflow.runtime.workflow_core import WorkflowCore
 from actorflow.workflow import Workflow
 
 __all__ = ["WorkflowBuilder"]
@@ -221,7 +221,7 @@ class WorkflowBuilder:
             self._definition = self._compile()
         executors = self._members.take()
         workflow_id = id or uuid.uuid4().hex
-        house = House(
+        core = WorkflowCore(
             id=workflow_id,
             definition=self._definition,
             executors=executors,
@@ -229,7 +229,7 @@ class WorkflowBuilder:
             standing=Standing(),
             ownership=Ownership(workflow_id),
         )
-        return Workflow(house, self._storage)
+        return Workflow(core, self._storage)
 
     # Members.
 

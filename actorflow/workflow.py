@@ -16,7 +16,6 @@ from actorflow.events import RequestInfoEvent, WorkflowRunState
 from actorflow.executors.executor import Executor
 from actorflow.runtime.claim import Claim
 from actorflow.runtime.emitter import request_event
-from actorflow.runtime.house import House
 from actorflow.runtime.opening import (
     LATEST,
     UNSET,
@@ -35,6 +34,7 @@ from actorflow.runtime.recorder import Durability
 from actorflow.runtime.run import Run, RunResult
 from actorflow.runtime.runner import Runner
 from actorflow.runtime.standing import Standing
+from actorflow.runtime.workflow_core import WorkflowCore
 
 __all__ = ["LATEST", "Workflow"]
 
@@ -49,8 +49,8 @@ class Workflow:
     One run at a time owns it. Its state goes from run to run until `reset`.
     """
 
-    def __init__(self, house: House, storage: CheckpointStorage | None) -> None:
-        self._house = house
+    def __init__(self, core: WorkflowCore, storage: CheckpointStorage | None) -> None:
+        self._core = core
         self._storage = storage
 
     def __repr__(self) -> str:
@@ -224,18 +224,18 @@ class Workflow:
         Raises:
             WorkflowBusyError: A run owns the workflow.
         """
-        house = self._house
+        core = self._core
         token = RunToken("reset")
-        house.ownership.acquire_nowait(token)
+        core.ownership.acquire_nowait(token)
         try:
-            await house.states.remember_initial()
-            leftovers = discarded(house.definition, house.standing.snapshot)
-            house.standing = Standing(leftovers=[*house.standing.leftovers, *leftovers])
-            house.status = WorkflowRunState.IDLE
-            house.states.mark_stale(house.states.stateful)
-            problems = await house.states.roll_back(house.standing.snapshot)
+            await core.states.remember_initial()
+            leftovers = discarded(core.definition, core.standing.snapshot)
+            core.standing = Standing(leftovers=[*core.standing.leftovers, *leftovers])
+            core.status = WorkflowRunState.IDLE
+            core.states.mark_stale(core.states.stateful)
+            problems = await core.states.roll_back(core.standing.snapshot)
         finally:
-            house.ownership.release(token)
+            core.ownership.release(token)
         if problems:
             raise problems[0]
 
@@ -244,52 +244,52 @@ class Workflow:
     @property
     def name(self) -> str:
         """Name of the definition."""
-        return self._house.definition.name
+        return self._core.definition.name
 
     @property
     def description(self) -> str | None:
         """What it is for."""
-        return self._house.definition.description
+        return self._core.definition.description
 
     @property
     def id(self) -> str:
         """The durable identity whose checkpoints form one lineage."""
-        return self._house.id
+        return self._core.id
 
     @property
     def status(self) -> WorkflowRunState:
         """State of the latest run; IDLE before the first."""
-        return self._house.status
+        return self._core.status
 
     @property
     def graph_signature(self) -> str:
         """What a checkpoint must match to be restored here."""
-        return self._house.definition.signature
+        return self._core.definition.signature
 
     @property
     def input_types(self) -> tuple[Any, ...]:
         """Types of message the start executor takes."""
-        graph = self._house.definition.graph
+        graph = self._core.definition.graph
         return graph.nodes[graph.start_id].inputs.annotations
 
     @property
     def output_types(self) -> tuple[Any, ...]:
         """Types of output its runs may yield."""
-        definition = self._house.definition
+        definition = self._core.definition
         kinds = (kind for id_ in definition.outputs for kind in definition.graph.nodes[id_].workflow_output_types)
         return tuple(dict.fromkeys(kinds))
 
     @property
     def executors(self) -> Mapping[str, Executor]:
         """Its executors by id."""
-        return MappingProxyType(dict(self._house.executors))
+        return MappingProxyType(dict(self._core.executors))
 
     @property
     def pending_requests(self) -> Mapping[str, RequestInfoEvent]:
         """Open requests by id, in the order they were made."""
-        snapshot = self._house.standing.snapshot
+        snapshot = self._core.standing.snapshot
         run_id = snapshot.mark.origin if snapshot.mark else ""
-        told = self._house.standing.told
+        told = self._core.standing.told
         events = {
             id_: told.get(id_) or request_event(each, run_id=run_id, superstep=snapshot.superstep)
             for id_, each in snapshot.requests.items()
@@ -299,7 +299,7 @@ class Workflow:
     @property
     def head(self) -> CheckpointID | None:
         """The checkpoint its state stands on; None if it was derived from none."""
-        return self._house.standing.head_id
+        return self._core.standing.head_id
 
     # How a run begins.
 
@@ -328,7 +328,7 @@ class Workflow:
             config=_NO_CONFIG if config is None else config,
             wait=wait,
         )
-        arguments.check(self._house.definition)
+        arguments.check(self._core.definition)
         return arguments
 
     @asynccontextmanager
@@ -347,32 +347,32 @@ class Workflow:
                 run.never_began()
 
     def _claim(self, run: Run, arguments: RunArguments) -> Claim:
-        return Claim(self._house.ownership, run.id, arguments.storage, arguments.wait)
+        return Claim(self._core.ownership, run.id, arguments.storage, arguments.wait)
 
     async def _runner(self, run: Run, arguments: RunArguments, claim: Claim, *, wait_for_responses: bool) -> Runner:
         opening = await self._open(run, arguments)
-        return Runner(self._house, run, arguments, opening, wait_for_responses=wait_for_responses, lease=claim.lease)
+        return Runner(self._core, run, arguments, opening, wait_for_responses=wait_for_responses, lease=claim.lease)
 
     async def _open(self, run: Run, arguments: RunArguments) -> Opening:
-        house = self._house
-        await house.states.remember_initial()
-        if house.states.stale:
-            await house.states.put_back(house.standing.snapshot, sorted(house.states.stale))
+        core = self._core
+        await core.states.remember_initial()
+        if core.states.stale:
+            await core.states.put_back(core.standing.snapshot, sorted(core.states.stale))
         if arguments.message is not UNSET:
-            changes, dropped = fresh_changes(house.definition, house.standing.snapshot, arguments.message, run.id)
-            other = await other_head(arguments.storage, house.id, house.standing)
+            changes, dropped = fresh_changes(core.definition, core.standing.snapshot, arguments.message, run.id)
+            other = await other_head(arguments.storage, core.id, core.standing)
             return Opening(changes=changes, kind=CheckpointKind.ENTRY, dropped=dropped, other_head=other)
-        standing = house.standing
+        standing = core.standing
         if arguments.checkpoint_id is not None:
-            standing = await load_standing(arguments, house.definition, house.id, standing)
+            standing = await load_standing(arguments, core.definition, core.id, standing)
         answers = [
             check_answer(standing.snapshot.requests, request_id, value)
             for request_id, value in (arguments.responses or {}).items()
         ]
-        if standing is not house.standing:
-            await house.states.put_back(standing.snapshot, house.states.stateful)
-            standing.leftovers = house.standing.leftovers
-            house.standing = standing
+        if standing is not core.standing:
+            await core.states.put_back(standing.snapshot, core.states.stateful)
+            standing.leftovers = core.standing.leftovers
+            core.standing = standing
         return Opening(
             changes=responses_run_changes(standing.snapshot, answers, run.id) if answers else None,
             superstep=standing.snapshot.superstep,

@@ -213,7 +213,7 @@ class Worker(Executor):
 
 def standing(workflow: Workflow) -> tuple[Any, ...]:
     """Everything a workflow stands on: what must be equal where two workflows stand on the same superstep."""
-    snapshot = workflow._house.standing.snapshot
+    snapshot = workflow._core.standing.snapshot
     tables = {table: dict(values) for table, values in snapshot.tables.items() if values and table != "run"}
     return snapshot.superstep, tables, own_states(workflow)
 
@@ -231,7 +231,7 @@ def own_states(workflow: Workflow) -> dict[str, Any]:
 
 def committed_states(workflow: Workflow) -> dict[str, Any]:
     """What each executor keeps, as the last committed superstep left it."""
-    snapshot: Snapshot = workflow._house.standing.snapshot
+    snapshot: Snapshot = workflow._core.standing.snapshot
     found: dict[str, Any] = {}
     for id_, each in workflow.executors.items():
         value = snapshot.get((EXECUTORS, id_))
@@ -244,7 +244,7 @@ def committed_states(workflow: Workflow) -> dict[str, Any]:
 
 def borrowers(workflow: Workflow) -> int:
     """How many runs hold the workflow, and how many wait for it."""
-    limiter = workflow._house.ownership._limiter.statistics()
+    limiter = workflow._core.ownership._limiter.statistics()
     return limiter.borrowed_tokens + limiter.tasks_waiting
 
 

@@ -78,7 +78,7 @@ def filler(storage):
 
 def changed_bytes(workflow):
     """What one superstep changes, encoded."""
-    codec = workflow._house.definition.codec
+    codec = workflow._core.definition.codec
     return sum(
         len(codec.encode(section, value))
         for section, value in {
@@ -120,9 +120,7 @@ async def test_the_head_of_a_long_history_loads_to_the_live_state(much):
     rebuilt = filler(storage)
     result = await rebuilt.run(checkpoint_id=LATEST)
     assert result.outputs == live.outputs == [f"{left:020}" for left in range(STEPS, 0, -1)]
-    assert dict(rebuilt._house.standing.snapshot.table("state")) == dict(
-        workflow._house.standing.snapshot.table("state")
-    )
+    assert dict(rebuilt._core.standing.snapshot.table("state")) == dict(workflow._core.standing.snapshot.table("state"))
 
 
 class Small(Executor):

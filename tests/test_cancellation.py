@@ -49,7 +49,7 @@ class World:
     @property
     def origin(self) -> str | None:
         """The run whose beginning the workflow stands behind."""
-        mark = self.workflow._house.standing.snapshot.mark
+        mark = self.workflow._core.standing.snapshot.mark
         return mark.origin if mark else None
 
     def end(self) -> None:
@@ -132,12 +132,12 @@ async def check_stored(world: World) -> None:
     if stored is None:
         assert world.origin is None
         return
-    definition, house = world.workflow._house.definition, world.workflow._house
+    definition, core = world.workflow._core.definition, world.workflow._core
     snapshot = definition.codec.decode(stored.contents, stored.superstep)
-    assert snapshot.superstep == house.standing.snapshot.superstep
-    assert snapshot.inflight == house.standing.snapshot.inflight
+    assert snapshot.superstep == core.standing.snapshot.superstep
+    assert snapshot.inflight == core.standing.snapshot.inflight
     assert {t: dict(v) for t, v in snapshot.tables.items() if v} == {
-        t: dict(v) for t, v in house.standing.snapshot.tables.items() if v
+        t: dict(v) for t, v in core.standing.snapshot.tables.items() if v
     }
 
 

@@ -60,7 +60,7 @@ async def headers(storage):
 
 
 def state_of(workflow):
-    return dict(workflow._house.standing.snapshot.table("state"))
+    return dict(workflow._core.standing.snapshot.table("state"))
 
 
 # Values.
@@ -268,7 +268,7 @@ async def test_a_value_that_cannot_be_stored_is_refused_at_its_superstep_with_it
     assert [each.superstep for each in line] == [0, 1]
     assert workflow.head == line[-1].id
     assert state_of(workflow) == {}
-    assert workflow._house.standing.snapshot.outputs == []
+    assert workflow._core.standing.snapshot.outputs == []
     assert workflow.pending_requests == {}
     assert workflow.executors["sloppy"].own == {"fine": 1}
     if where != "request":
@@ -337,7 +337,7 @@ async def test_a_list_changed_in_place_is_stored_and_one_changed_later_is_not(st
     assert state_of(workflow) == expected
     for header, grown in zip(await headers(storage), [None, [2], [2], [2, 1], [2, 1], [2, 1, 0]], strict=True):
         contents = (await storage.load(header.id)).contents
-        snapshot = workflow._house.definition.codec.decode(contents, 0)
+        snapshot = workflow._core.definition.codec.decode(contents, 0)
         assert snapshot.table("state").get("grown") == grown
         assert snapshot.table("executor").get("k", {}).get("own") == grown
     rebuilt = make()
@@ -548,7 +548,7 @@ async def test_what_a_join_holds_survives_a_pause_and_a_resume(wait, durability,
         resumed = make()
         how = {"responses": {"how much": 100}, "checkpoint_id": LATEST}
         assert (await resumed.run(**how, durability=durability)).outputs == [100 + number]
-        assert resumed._house.standing.snapshot.table("join") == {}
+        assert resumed._core.standing.snapshot.table("join") == {}
 
 
 # Requests.

@@ -223,7 +223,7 @@ def test_threads_cancelled_anywhere_leave_nothing_and_go_on() -> None:
 
     async def check(world: World) -> None:
         assert borrowers(world.workflow) == 0
-        again = {"checkpoint_id": LATEST} if world.workflow._house.standing.snapshot.mark else {"message": "x"}
+        again = {"checkpoint_id": LATEST} if world.workflow._core.standing.snapshot.mark else {"message": "x"}
         assert (await world.workflow.run(**again)).outputs == ["x>start!"]
 
     report = cancel_everywhere(scenario, setup=World, check=check)

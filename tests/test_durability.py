@@ -129,7 +129,7 @@ async def headers(storage):
 
 
 def standing(workflow):
-    snapshot = workflow._house.standing.snapshot
+    snapshot = workflow._core.standing.snapshot
     tables = {name: dict(table) for name, table in snapshot.tables.items() if table}
     return snapshot.superstep, tables, workflow.executors["step"].seen
 
@@ -353,7 +353,7 @@ async def test_a_value_that_cannot_be_stored_fails_its_superstep_not_a_later_one
     with pytest.raises(CodecError, match=r"state\['bad'\]") as caught:
         await workflow.run(2, durability=durability)
     assert caught.value.path.startswith("state['bad']")
-    assert workflow._house.standing.snapshot.superstep == 2
+    assert workflow._core.standing.snapshot.superstep == 2
     assert (await headers(storage))[-1].superstep == 2
     assert workflow.head == (await headers(storage))[-1].id
 

@@ -38,7 +38,7 @@ def test_a_thousand_workflows_are_validated_once_and_are_all_different(monkeypat
     assert len(calls) == 1
     assert len({workflow.id for workflow in workflows}) == 1000
     assert len({id(executor) for workflow in workflows for executor in workflow.executors.values()}) == 2000
-    assert len({id(workflow._house.definition) for workflow in workflows}) == 1
+    assert len({id(workflow._core.definition) for workflow in workflows}) == 1
     assert took < 5
 
 

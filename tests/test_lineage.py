@@ -284,7 +284,7 @@ async def test_a_parent_is_always_in_the_same_storage(new_storage):
         assert all(each.parent_id in {None, *ids} for each in await headers(storage))
     fresh = countdown()
     await fresh.run(checkpoint_id=heads[-1], checkpoint_storage=other)
-    assert fresh._house.standing.snapshot.table("state") == {"trace": [0, 0, 0, 0, 0]}
+    assert fresh._core.standing.snapshot.table("state") == {"trace": [0, 0, 0, 0, 0]}
 
 
 async def test_the_same_file_opened_twice_is_the_same_storage(tmp_path):
@@ -321,7 +321,7 @@ async def test_a_run_without_storage_between_two_with_one(new_storage):
     assert [each.kind for each in line].count(ENTRY) == 2
     rebuilt = countdown()
     result = await rebuilt.run(checkpoint_id=LATEST, checkpoint_storage=storage)
-    assert rebuilt._house.standing.snapshot.table("state") == {"trace": [1, 0, 2, 1, 0, 3, 2, 1, 0]}
+    assert rebuilt._core.standing.snapshot.table("state") == {"trace": [1, 0, 2, 1, 0, 3, 2, 1, 0]}
     assert result.outputs == [3, 2, 1, 0]
 
 
@@ -332,7 +332,7 @@ async def test_latest_of_a_storage_is_what_it_holds_even_if_the_workflow_went_on
     await workflow.run(5)
     result = await workflow.run(checkpoint_id=LATEST, checkpoint_storage=storage)
     assert result.outputs == [1, 0]
-    assert workflow._house.standing.snapshot.table("state") == {"trace": [1, 0]}
+    assert workflow._core.standing.snapshot.table("state") == {"trace": [1, 0]}
 
 
 # Failed saves.
@@ -441,7 +441,7 @@ async def test_going_back_and_failing_leaves_latest_on_the_newer_line(new_storag
     await fails(workflow, checkpoint_id=first.id, config={"fail_at": 1})
     result = await workflow.run(checkpoint_id=LATEST)
     assert result.outputs == [3, 2, 1, 0]
-    assert workflow._house.standing.snapshot.table("state") == {"trace": [3, 2, 1, 0]}
+    assert workflow._core.standing.snapshot.table("state") == {"trace": [3, 2, 1, 0]}
 
 
 # Identity and order.
@@ -543,7 +543,7 @@ async def _play(steps):
     for (what, number, place), durability in steps:
         storage = storages[place]
         known = [{each.id for each in await each.list()} if each else set() for each in storages]
-        behind = workflow.head is not None and workflow._house.standing.ledger.is_behind
+        behind = workflow.head is not None and workflow._core.standing.ledger.is_behind
         if what == "process":
             workflow, origin = countdown(), None
         elif what == "reset":
@@ -562,7 +562,7 @@ async def _play(steps):
             continue
         origin = await _check_new(storage, known[place], origin)
         assert workflow.head == origin
-        assert not behind or what not in ("fresh", "fail") or not workflow._house.standing.ledger.is_behind
+        assert not behind or what not in ("fresh", "fail") or not workflow._core.standing.ledger.is_behind
         if origin is not None and origin in {each.id for each in await storage.list()}:
             await _check_rebuilt(workflow, storage, origin)
 
@@ -598,11 +598,9 @@ async def _check_new(storage, known, origin):
 async def _check_rebuilt(workflow, storage, head):
     rebuilt = countdown()
     checkpoint = await storage.load(head)
-    codec = rebuilt._house.definition.codec
-    assert _tables(codec.decode(checkpoint.contents, checkpoint.superstep)) == _tables(
-        workflow._house.standing.snapshot
-    )
-    assert checkpoint.superstep == workflow._house.standing.snapshot.superstep
+    codec = rebuilt._core.definition.codec
+    assert _tables(codec.decode(checkpoint.contents, checkpoint.superstep)) == _tables(workflow._core.standing.snapshot)
+    assert checkpoint.superstep == workflow._core.standing.snapshot.superstep
 
 
 def _tables(snapshot):

@@ -272,7 +272,7 @@ def answers(requested):
 
 def seen(workflow, result):
     """All of a result and a state that must not depend on how they came about."""
-    tables = workflow._house.standing.snapshot.tables
+    tables = workflow._core.standing.snapshot.tables
     own = [getattr(each, "words", getattr(each, "state", None)) for each in workflow.executors.values()]
     return {
         "outputs": result.outputs,
@@ -597,7 +597,7 @@ async def child(path, durability):
 
 def _plain(workflow, result):
     states = {id_: each.state.seen for id_, each in workflow.executors.items() if hasattr(each, "state")}
-    done = workflow._house.standing.snapshot.table("state")["done"]
+    done = workflow._core.standing.snapshot.table("state")["done"]
     return [result.outputs, result.supersteps, result.status.value, done, states]
 
 
@@ -709,7 +709,7 @@ class Witness(InMemoryCheckpointStorage):
         super().__init__()
 
     def note(self):
-        snapshot = self.workflow._house.standing.snapshot
+        snapshot = self.workflow._core.standing.snapshot
         self.noted.append((private_copy(_tables(snapshot)), snapshot.superstep))
 
     async def save(self, commit):
@@ -739,7 +739,7 @@ def test_every_checkpoint_decodes_to_the_live_state_it_was_made_from(program, me
         storage.note()
         line = (await storage.list())[::-1]
         assert len(line) + 1 == len(storage.noted)
-        codec = workflow._house.definition.codec
+        codec = workflow._core.definition.codec
         for header, (tables, superstep) in zip(line, storage.noted[1:], strict=True):
             checkpoint = await storage.load(header.id)
             assert (_tables(codec.decode(checkpoint.contents, checkpoint.superstep)), header.superstep) == (

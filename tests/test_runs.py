@@ -624,4 +624,4 @@ async def test_leaving_a_stream_that_nobody_reads_takes_no_time(autojump_clock: 
                     break
         assert trio.current_time() == before
         assert own_states(workflow) == {"counter": {"seen": ["x"]}, "ledger": []}
-        assert not workflow._house.states.stale
+        assert not workflow._core.states.stale

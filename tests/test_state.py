@@ -148,7 +148,7 @@ async def test_a_delete_and_a_write_of_one_superstep_go_in_canonical_order() -> 
         ((lambda ctx: ctx.set_state("k", 2), lambda ctx: ctx.delete_state("k")), None),
     ):
         workflow = side_by_side(*acts, then=lambda ctx: f"{ctx.get_state('k')}")
-        workflow._house.standing.snapshot.apply({("state", "k"): 1})
+        workflow._core.standing.snapshot.apply({("state", "k"): 1})
         assert (await workflow.run("x")).outputs == [f"{after}"]
 
 
@@ -181,7 +181,7 @@ async def test_a_sibling_does_not_see_a_value_changed_in_place() -> None:
     workflow = in_a_row(lambda ctx: ctx.set_state("k", []))
     await workflow.run("x")
     siblings = side_by_side(look, look, then=lambda ctx: len(ctx.get_state("k")))
-    siblings._house.standing = workflow._house.standing
+    siblings._core.standing = workflow._core.standing
 
     assert (await siblings.run("x")).outputs == [1]
     assert sizes == [1, 1]

@@ -12,7 +12,7 @@ from actorflow.testing import LeakError, SweepReport, cancel_everywhere
 
 
 @attrs.define(eq=False)
-class House:
+class WorkflowCore:
     """One limiter and what a scenario noticed; made afresh for each round."""
 
     limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
@@ -21,39 +21,39 @@ class House:
     log: list[str] = attrs.field(factory=list)
 
 
-async def right_shape(house: House) -> None:
+async def right_shape(core: WorkflowCore) -> None:
     token = object()
-    await house.limiter.acquire_on_behalf_of(token)
+    await core.limiter.acquire_on_behalf_of(token)
     try:
         await trio.lowlevel.checkpoint()
         await trio.sleep(1)
     finally:
-        house.limiter.release_on_behalf_of(token)
+        core.limiter.release_on_behalf_of(token)
 
 
-async def await_between_acquire_and_try(house: House) -> None:
+async def await_between_acquire_and_try(core: WorkflowCore) -> None:
     token = object()
-    await house.limiter.acquire_on_behalf_of(token)
+    await core.limiter.acquire_on_behalf_of(token)
     await trio.lowlevel.checkpoint()
     try:
         await trio.sleep(1)
     finally:
-        house.limiter.release_on_behalf_of(token)
+        core.limiter.release_on_behalf_of(token)
 
 
-async def unshielded_await_before_release(house: House) -> None:
+async def unshielded_await_before_release(core: WorkflowCore) -> None:
     token = object()
-    await house.limiter.acquire_on_behalf_of(token)
+    await core.limiter.acquire_on_behalf_of(token)
     try:
         await trio.sleep(1)
     finally:
         await trio.lowlevel.checkpoint()
-        house.limiter.release_on_behalf_of(token)
+        core.limiter.release_on_behalf_of(token)
 
 
-async def shielded_flush_then_release(house: House) -> None:
+async def shielded_flush_then_release(core: WorkflowCore) -> None:
     token = object()
-    await house.limiter.acquire_on_behalf_of(token)
+    await core.limiter.acquire_on_behalf_of(token)
     try:
         try:
             await trio.sleep(1)
@@ -61,18 +61,18 @@ async def shielded_flush_then_release(house: House) -> None:
             with trio.move_on_after(5, shield=True):
                 await trio.sleep(1)
     finally:
-        house.limiter.release_on_behalf_of(token)
+        core.limiter.release_on_behalf_of(token)
 
 
-async def three_contenders(house: House, shape) -> None:
+async def three_contenders(core: WorkflowCore, shape) -> None:
     async with trio.open_nursery() as nursery:
         for index in range(3):
-            nursery.start_soon(shape, house, name=f"run {index}")
+            nursery.start_soon(shape, core, name=f"run {index}")
 
 
 @pytest.mark.parametrize("shape", [right_shape, shielded_flush_then_release])
 def test_the_right_shapes_leave_nothing_behind_at_any_step(shape):
-    report = cancel_everywhere(lambda house: three_contenders(house, shape), setup=House, seeds=range(5))
+    report = cancel_everywhere(lambda core: three_contenders(core, shape), setup=WorkflowCore, seeds=range(5))
 
     assert report.seeds == (0, 1, 2, 3, 4)
     assert report.steps > 5 * 10
@@ -83,7 +83,7 @@ def test_the_right_shapes_leave_nothing_behind_at_any_step(shape):
 @pytest.mark.parametrize("shape", [await_between_acquire_and_try, unshielded_await_before_release])
 def test_the_wrong_shapes_are_found_and_the_leak_is_named(shape):
     with pytest.raises(LeakError, match=r"limiter token held by .*\(1/1 borrowed\)") as caught:
-        cancel_everywhere(shape, setup=House)
+        cancel_everywhere(shape, setup=WorkflowCore)
 
     report = caught.value.report
     assert 0 < len(report.leaks) < report.steps
@@ -93,53 +93,53 @@ def test_the_wrong_shapes_are_found_and_the_leak_is_named(shape):
 def test_an_unshielded_await_before_release_leaks_at_more_places_than_one_in_the_gap():
     def leaks(shape) -> int:
         with pytest.raises(LeakError) as caught:
-            cancel_everywhere(lambda house: three_contenders(house, shape), setup=House)
+            cancel_everywhere(lambda core: three_contenders(core, shape), setup=WorkflowCore)
         return len(caught.value.report.leaks)
 
     assert leaks(unshielded_await_before_release) > leaks(await_between_acquire_and_try)
 
 
 def test_closing_a_channel_by_async_with_swallows_an_error_and_a_check_sees_it():
-    async def scenario(house: House) -> None:
+    async def scenario(core: WorkflowCore) -> None:
         send, receive = trio.open_memory_channel[int](1)
         with receive:
             try:
                 async with send:
                     await trio.lowlevel.checkpoint()
-                    house.raised += 1
+                    core.raised += 1
                     raise KeyError("the real error")
             except KeyError:
-                house.caught += 1
+                core.caught += 1
 
-    def check(house: House) -> None:
-        assert house.caught == house.raised, "the real error vanished"
+    def check(core: WorkflowCore) -> None:
+        assert core.caught == core.raised, "the real error vanished"
 
     with pytest.raises(AssertionError, match="vanished") as caught:
-        cancel_everywhere(scenario, setup=House, check=check)
+        cancel_everywhere(scenario, setup=WorkflowCore, check=check)
     assert "cancelled before step" in "".join(caught.value.__notes__)
 
 
 def test_closing_a_channel_by_with_keeps_the_error():
-    async def scenario(house: House) -> None:
+    async def scenario(core: WorkflowCore) -> None:
         send, receive = trio.open_memory_channel[int](1)
         try:
             with send, receive:
                 await trio.lowlevel.checkpoint()
-                house.raised += 1
+                core.raised += 1
                 raise KeyError("the real error")
         except KeyError:
-            house.caught += 1
+            core.caught += 1
         await trio.lowlevel.checkpoint()
 
-    def check(house: House) -> None:
-        assert house.caught == house.raised
+    def check(core: WorkflowCore) -> None:
+        assert core.caught == core.raised
 
-    assert cancel_everywhere(scenario, setup=House, check=check).leaks == ()
+    assert cancel_everywhere(scenario, setup=WorkflowCore, check=check).leaks == ()
 
 
 def failing_round(scenario, **options) -> tuple[str, int]:
     with pytest.raises(LeakError) as caught:
-        cancel_everywhere(scenario, setup=House, **options)
+        cancel_everywhere(scenario, setup=WorkflowCore, **options)
     leak = caught.value.report.leaks[0]
     return " ".join(leak.left), leak.step
 
@@ -147,24 +147,24 @@ def failing_round(scenario, **options) -> tuple[str, int]:
 def test_only_replays_the_failing_round_alone():
     rounds = []
 
-    async def scenario(house: House) -> None:
+    async def scenario(core: WorkflowCore) -> None:
         rounds.append(1)
-        await await_between_acquire_and_try(house)
+        await await_between_acquire_and_try(core)
 
     _, step = failing_round(scenario)
     rounds.clear()
 
     with pytest.raises(LeakError) as caught:
-        cancel_everywhere(scenario, setup=House, only=step)
+        cancel_everywhere(scenario, setup=WorkflowCore, only=step)
     assert len(rounds) == 1
     assert [leak.step for leak in caught.value.report.leaks] == [step]
-    assert cancel_everywhere(scenario, setup=House, only=1).steps == 1
-    assert cancel_everywhere(scenario, setup=House, only=0).steps == 0
+    assert cancel_everywhere(scenario, setup=WorkflowCore, only=1).steps == 1
+    assert cancel_everywhere(scenario, setup=WorkflowCore, only=0).steps == 0
 
 
 def test_only_past_the_end_says_that_the_scenario_is_shorter():
     with pytest.raises(ValueError, match="only=500: under seed 0 the scenario ends before that step"):
-        cancel_everywhere(right_shape, setup=House, only=500)
+        cancel_everywhere(right_shape, setup=WorkflowCore, only=500)
 
 
 def test_step_one_is_before_the_first_line_and_every_step_is_tried_once():
@@ -187,20 +187,20 @@ def test_an_item_granted_before_the_cancel_is_among_the_places_tried():
     """R06: cancellation and completion in one batch."""
     outcomes: list[tuple[str, ...]] = []
 
-    async def scenario(house: House) -> None:
+    async def scenario(core: WorkflowCore) -> None:
         send, receive = trio.open_memory_channel[str](1)
         with send, receive:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(consume, house, receive)
+                nursery.start_soon(consume, core, receive)
                 await trio.testing.wait_all_tasks_blocked()
                 send.send_nowait("item")
 
-    async def consume(house: House, receive) -> None:
-        house.log.append(await receive.receive())
+    async def consume(core: WorkflowCore, receive) -> None:
+        core.log.append(await receive.receive())
         await trio.lowlevel.checkpoint()
-        house.log.append("handled")
+        core.log.append("handled")
 
-    cancel_everywhere(scenario, setup=House, check=lambda house: outcomes.append(tuple(house.log)))
+    cancel_everywhere(scenario, setup=WorkflowCore, check=lambda core: outcomes.append(tuple(core.log)))
 
     assert set(outcomes) == {(), ("item",), ("item", "handled")}
     assert outcomes.count(("item",)) == 2  # woken with the item in hand; and at the checkpoint after it
@@ -209,36 +209,36 @@ def test_an_item_granted_before_the_cancel_is_among_the_places_tried():
 def test_each_schedule_is_swept_and_a_sweep_repeats_itself():
     traces: list[tuple[str, ...]] = []
 
-    async def scenario(house: House) -> None:
+    async def scenario(core: WorkflowCore) -> None:
         async with trio.open_nursery() as nursery:
             for name in "abc":
-                nursery.start_soon(step, house, name)
+                nursery.start_soon(step, core, name)
 
-    async def step(house: House, name: str) -> None:
+    async def step(core: WorkflowCore, name: str) -> None:
         await trio.lowlevel.checkpoint()
-        house.log.append(name)
+        core.log.append(name)
 
-    def check(house: House) -> None:
-        traces.append(tuple(house.log))
+    def check(core: WorkflowCore) -> None:
+        traces.append(tuple(core.log))
 
-    cancel_everywhere(scenario, setup=House, check=check, seeds=range(6))
+    cancel_everywhere(scenario, setup=WorkflowCore, check=check, seeds=range(6))
     first, traces[:] = list(traces), []
-    cancel_everywhere(scenario, setup=House, check=check, seeds=range(6))
+    cancel_everywhere(scenario, setup=WorkflowCore, check=check, seeds=range(6))
 
     assert traces == first
     assert len({trace for trace in first if len(trace) == 3}) > 2
 
 
 def test_check_and_setup_may_be_async_and_check_runs_after_every_round():
-    worlds: list[House] = []
+    worlds: list[WorkflowCore] = []
 
-    async def setup() -> House:
+    async def setup() -> WorkflowCore:
         await trio.lowlevel.checkpoint()
-        return House()
+        return WorkflowCore()
 
-    async def check(house: House) -> None:
-        await right_shape(house)
-        worlds.append(house)
+    async def check(core: WorkflowCore) -> None:
+        await right_shape(core)
+        worlds.append(core)
 
     report = cancel_everywhere(right_shape, setup=setup, check=check)
 
@@ -257,10 +257,10 @@ def test_what_setup_made_is_not_the_scenarios_leak():
 
 
 def test_a_channel_kept_open_by_a_cancelled_scenario_is_found():
-    async def scenario(house: House) -> None:
-        house.log.extend(trio.open_memory_channel[int](0))
+    async def scenario(core: WorkflowCore) -> None:
+        core.log.extend(trio.open_memory_channel[int](0))
         await trio.lowlevel.checkpoint()
-        for end in house.log:
+        for end in core.log:
             end.close()
 
     text, _ = failing_round(scenario)
@@ -269,10 +269,10 @@ def test_a_channel_kept_open_by_a_cancelled_scenario_is_found():
 
 
 def test_a_leak_of_something_made_before_the_sweep_is_found():
-    house = House()
+    core = WorkflowCore()
 
     with pytest.raises(LeakError, match="limiter token") as caught:
-        cancel_everywhere(lambda: await_between_acquire_and_try(house))
+        cancel_everywhere(lambda: await_between_acquire_and_try(core))
 
     assert isinstance(caught.value.__cause__, trio.TooSlowError)  # the seat is never free again
     assert len(caught.value.report.leaks) == 1
@@ -333,7 +333,7 @@ def test_a_failing_choice_of_tasks_is_raised_and_not_lost_in_a_log():
         raise LookupError("no such task")
 
     with pytest.raises(LookupError, match="no such task"):
-        cancel_everywhere(right_shape, setup=House, where=where)
+        cancel_everywhere(right_shape, setup=WorkflowCore, where=where)
 
 
 def test_steps_of_system_tasks_do_not_count():
@@ -363,7 +363,7 @@ def test_an_endless_scenario_is_refused():
 @pytest.mark.parametrize("options", [{"seeds": ()}, {"only": -1}, {"only": 11, "max_steps": 10}])
 def test_a_sweep_of_nothing_is_refused(options):
     with pytest.raises(ValueError, match="nothing to sweep"):
-        cancel_everywhere(right_shape, setup=House, **options)
+        cancel_everywhere(right_shape, setup=WorkflowCore, **options)
 
 
 def test_the_report_reads_well():
@@ -374,9 +374,9 @@ def test_the_report_reads_well():
 
 def test_the_collector_is_as_before_after_a_sweep():
     frozen = gc.get_freeze_count()
-    cancel_everywhere(right_shape, setup=House)
+    cancel_everywhere(right_shape, setup=WorkflowCore)
     with pytest.raises(LeakError):
-        cancel_everywhere(await_between_acquire_and_try, setup=House)
+        cancel_everywhere(await_between_acquire_and_try, setup=WorkflowCore)
     assert gc.get_freeze_count() <= frozen
     assert gc.isenabled()
 
@@ -386,7 +386,7 @@ def test_a_heap_that_somebody_else_froze_stays_frozen_and_leaks_are_found_still(
     frozen = gc.get_freeze_count()
     try:
         failing_round(await_between_acquire_and_try)
-        cancel_everywhere(right_shape, setup=House)
+        cancel_everywhere(right_shape, setup=WorkflowCore)
         assert gc.get_freeze_count() > frozen // 2  # not unfrozen; some of it may have died meanwhile
     finally:
         gc.unfreeze()
@@ -394,4 +394,4 @@ def test_a_heap_that_somebody_else_froze_stays_frozen_and_leaks_are_found_still(
 
 async def test_inside_a_trio_run_a_sweep_is_refused():
     with pytest.raises(RuntimeError, match="make the test a plain function"):
-        cancel_everywhere(right_shape, setup=House)
+        cancel_everywhere(right_shape, setup=WorkflowCore)

@@ -291,7 +291,7 @@ def test_a_wrong_designation_of_outputs_is_refused(given, says):
     ],
 )
 def test_outputs_are_designated(given, outputs, intermediates):
-    definition = pair(**given).build()._house.definition
+    definition = pair(**given).build()._core.definition
 
     assert (definition.outputs, definition.intermediates) == (outputs, intermediates)
 
@@ -300,6 +300,6 @@ def test_outputs_may_be_designated_by_object_and_by_factory():
     first, make = Number(id="a"), lambda: Number(id="b")
     builder = WorkflowBuilder(name="w", start_executor=first, output_from=[first], intermediate_output_from=[make])
 
-    definition = builder.add_edge(first, make).build()._house.definition
+    definition = builder.add_edge(first, make).build()._core.definition
 
     assert (definition.outputs, definition.intermediates) == ({"a"}, {"b"})

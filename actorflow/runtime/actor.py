@@ -23,7 +23,7 @@ from actorflow.executors.executor import Executor
 from actorflow.executors.handler_table import HandlerSpec, HandlerTable
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.handover import Handover
-from actorflow.runtime.surroundings import Surroundings
+from actorflow.runtime.run_port import RunPort
 
 __all__ = ["Actor", "ActorPort", "Slot"]
 
@@ -73,14 +73,14 @@ class Actor:
 
     Attributes:
         executor: The user's code.
-        surroundings: The run, as the handler sees it.
+        run_port: The run, as the handler sees it.
         states: Captures the executor's own state, if it has one.
         port: Told how far it is.
         stop_error: What ``on_stop`` raised.
     """
 
     executor: Executor
-    surroundings: Surroundings
+    run_port: RunPort
     states: ExecutorStates
     port: ActorPort
     stop_error: Exception | None = None
@@ -94,7 +94,7 @@ class Actor:
     def __attrs_post_init__(self) -> None:
         self._table = self.executor.handler_table
         self._stateful = self.executor.id in self.states.stateful
-        self._strict = self.surroundings.definition.strict
+        self._strict = self.run_port.definition.strict
 
     def wake(self, slots: list[Slot]) -> None:
         """Deliver a superstep's messages to the parked task."""
@@ -126,7 +126,7 @@ class Actor:
         if type(self.executor).on_start is Executor.on_start:
             return True
         try:
-            await self.executor.on_start(WorkflowContext(self.surroundings, self.executor.id, self._table))
+            await self.executor.on_start(WorkflowContext(self.run_port, self.executor.id, self._table))
         except trio.Cancelled:
             raise
         except BaseException as error:  # noqa: BLE001 - an outcome is a value
@@ -140,7 +140,7 @@ class Actor:
         if type(self.executor).on_stop is Executor.on_stop:
             return
         try:
-            await self.executor.on_stop(WorkflowContext(self.surroundings, self.executor.id, self._table))
+            await self.executor.on_stop(WorkflowContext(self.run_port, self.executor.id, self._table))
         except Exception as error:  # noqa: BLE001 - an outcome is a value
             error.add_note(f"raised by on_stop of executor {self.executor.id!r}")
             self.stop_error = error
@@ -177,13 +177,13 @@ class Actor:
 
     async def _handle(self, slot: Slot) -> None:
         """Run the handler; its outcome goes into the slot. Only Cancelled gets out."""
-        surroundings, executor, delivery = self.surroundings, self.executor, slot.delivery
-        emitter = surroundings.emitter
+        run_port, executor, delivery = self.run_port, self.executor, slot.delivery
+        emitter = run_port.emitter
         try:
             spec, arguments = _handler_of(self._table, executor.id, delivery)
             overlay = self._overlay if executor.concurrency == 1 else None
             ctx: WorkflowContext[Any, Any] = WorkflowContext(
-                surroundings, executor.id, self._table, spec=spec, delivery=delivery, index=slot.index, overlay=overlay
+                run_port, executor.id, self._table, spec=spec, delivery=delivery, index=slot.index, overlay=overlay
             )
             await trio.lowlevel.checkpoint_if_cancelled()
             listening = emitter.sink.listening
@@ -200,7 +200,7 @@ class Actor:
             raise
         except BaseException as error:  # noqa: BLE001 - an outcome is a value; the runner decides what becomes of it
             error.add_note(
-                f"raised by executor {executor.id!r} in superstep {surroundings.superstep}, handling a "
+                f"raised by executor {executor.id!r} in superstep {run_port.superstep}, handling a "
                 f"message of type {type(delivery.value).__name__}"
             )
             slot.error = error

@@ -11,7 +11,7 @@ import trio
 from actorflow.checkpoint.records import CheckpointID
 from actorflow.errors import InternalError, RunEndedError
 from actorflow.events import RequestInfoEvent, WorkflowEvent, WorkflowRunState
-from actorflow.runtime.stream import EventChannel, EventLog, EventSink, OutputChannel, Silence
+from actorflow.runtime.stream import EventChannel, EventLog, EventSink, NoSink, OutputChannel
 
 __all__ = ["Run", "RunResult"]
 
@@ -89,7 +89,7 @@ class Run:
             ValueError: `buffer` is negative, or no whole number.
         """
         if buffer is None:
-            return cls(run_id, Silence())
+            return cls(run_id, NoSink())
         if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 0:
             raise ValueError(f"buffer is a number of events from 0, or None for no channel; not {buffer!r}")
         return cls(run_id, EventChannel.of_size(buffer))

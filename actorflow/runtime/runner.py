@@ -33,19 +33,19 @@ from actorflow.events import (
 )
 from actorflow.graph.committing import commit_superstep
 from actorflow.runtime.actor import Slot
+from actorflow.runtime.actor_group import ActorGroup
 from actorflow.runtime.answers import Answers
 from actorflow.runtime.asking import answered
-from actorflow.runtime.crew import Crew
 from actorflow.runtime.emitter import Emitter
 from actorflow.runtime.ending import EndEvent, end_events, leaf, result_of
-from actorflow.runtime.house import House
 from actorflow.runtime.journal import Journal
 from actorflow.runtime.leasing import LeaseKeeper
 from actorflow.runtime.logs import log_superstep
 from actorflow.runtime.opening import Opening, RunArguments, answer_changes
 from actorflow.runtime.recorder import GRACE, Durability, Recorder
 from actorflow.runtime.run import Run, RunResult
-from actorflow.runtime.surroundings import Surroundings
+from actorflow.runtime.run_port import RunPort
+from actorflow.runtime.workflow_core import WorkflowCore
 
 __all__ = ["Runner"]
 
@@ -54,7 +54,7 @@ class Runner:
     """Drives one run of a workflow that it owns.
 
     Args:
-        house: The workflow.
+        core: The workflow.
         run: The caller's handle.
         arguments: What the caller gave.
         opening: How the run begins.
@@ -64,7 +64,7 @@ class Runner:
 
     def __init__(
         self,
-        house: House,
+        core: WorkflowCore,
         run: Run,
         arguments: RunArguments,
         opening: Opening,
@@ -72,20 +72,18 @@ class Runner:
         wait_for_responses: bool,
         lease: LeaseKeeper | None = None,
     ) -> None:
-        self._house = house
-        self._definition = house.definition
-        self._standing = house.standing
+        self._core = core
+        self._definition = core.definition
+        self._standing = core.standing
         self._run = run
         self._opening = opening
         self._wait_for_responses = wait_for_responses
         self._arguments = arguments
         self._lease = lease
-        self._emitter = Emitter(run.id, run.sink, house.standing.told)
-        surroundings = Surroundings(
-            house.definition, house.standing, self._emitter, MappingProxyType(dict(arguments.config))
-        )
+        self._emitter = Emitter(run.id, run.sink, core.standing.told)
+        run_port = RunPort(core.definition, core.standing, self._emitter, MappingProxyType(dict(arguments.config)))
         keeps_each = arguments.durability is Durability.DELIVERY
-        self._crew = Crew(house.executors, house.states, surroundings, self._keep if keeps_each else None)
+        self._actors = ActorGroup(core.executors, core.states, run_port, self._keep if keeps_each else None)
         self._answers = Answers()
         self._nursery: trio.Nursery | None = None
         self._recorder: Recorder | None = None
@@ -171,10 +169,10 @@ class Runner:
         while await self._superstep_or_answers(nursery):
             pass
         self._answers.closed = True
-        if self._crew.failed:
+        if self._actors.failed:
             nursery.cancel_scope.cancel(reason=f"superstep {self._emitter.superstep} of run {self._run.id} failed")
             return
-        self._crew.stop()
+        self._actors.stop()
         await recorder.close()
         if self._lease is not None:
             self._lease.stop_renewing()
@@ -189,7 +187,7 @@ class Runner:
             self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} failed: {error!r}")
 
     async def _announce(self) -> None:
-        self._house.status = WorkflowRunState.IN_PROGRESS
+        self._core.status = WorkflowRunState.IN_PROGRESS
         self._emitter.superstep = self._opening.superstep
         await self._emitter.emit(StartedEvent)
         await self._emitter.emit(StatusEvent, status=WorkflowRunState.IN_PROGRESS)
@@ -203,11 +201,11 @@ class Runner:
         if arguments.storage is not None:
             parent = await standing.parent_in(arguments.storage, self._definition)
             if hasattr(arguments.storage, "write_journal"):
-                self._journal = Journal(arguments.storage, self._house.id, self._definition.codec, lease)
+                self._journal = Journal(arguments.storage, self._core.id, self._definition.codec, lease)
         self._recorder = recorder = Recorder(
             standing=standing,
             definition=self._definition,
-            workflow_id=self._house.id,
+            workflow_id=self._core.id,
             run_id=self._run.id,
             storage=arguments.storage,
             lease=lease,
@@ -230,7 +228,7 @@ class Runner:
         if self._opening.other_head is not None:
             await self._emitter.emit(
                 WarningEvent,
-                message=f"workflow id {self._house.id!r} has checkpoints, the latest {self._opening.other_head!r}, and "
+                message=f"workflow id {self._core.id!r} has checkpoints, the latest {self._opening.other_head!r}, and "
                 f"this run does not go on from them; to go on, give checkpoint_id=LATEST first",
             )
 
@@ -255,18 +253,18 @@ class Runner:
 
     async def _superstep(self, nursery: trio.Nursery) -> bool:
         """Deliver all, wait for all, commit all. False if it failed."""
-        snapshot, crew, emitter, recorder = self._snapshot, self._crew, self._emitter, self._recorder
+        snapshot, actors, emitter, recorder = self._snapshot, self._actors, self._emitter, self._recorder
         assert recorder is not None
         self._check_limit()
         superstep = emitter.superstep = snapshot.superstep + 1
         await emitter.emit(SuperstepStartedEvent)
-        crew.slots = [Slot(index, delivery) for index, delivery in enumerate(snapshot.inflight)]
+        actors.slots = [Slot(index, delivery) for index, delivery in enumerate(snapshot.inflight)]
         if self._standing.finished:
             await self._take_up_finished()
-        if not await crew.work(nursery):
+        if not await actors.work(nursery):
             return False
         definition = self._definition
-        done = [slot.finished for slot in crew.slots if slot.finished is not None]
+        done = [slot.finished for slot in actors.slots if slot.finished is not None]
         result = await answered(
             commit_superstep(
                 definition.graph,
@@ -278,31 +276,31 @@ class Runner:
             )
         )
         await recorder.commit(result.changes, superstep, CheckpointKind.SUPERSTEP)
-        crew.slots = ()
+        actors.slots = ()
         if result.dropped:
             await emitter.tell_dropped(result.dropped)
         if result.requests:
             await emitter.tell_requests(result.requests)
         await emitter.emit(SuperstepCompletedEvent)
-        log_superstep(self._house.id, self._run.id, superstep)
+        log_superstep(self._core.id, self._run.id, superstep)
         return True
 
     def _check_limit(self) -> None:
         if self._snapshot.superstep >= self._limit:
             waiting = tuple(dict.fromkeys(delivery.target_id for delivery in self._snapshot.inflight))
-            raise ConvergenceError(self._house.id, self._definition.max_supersteps, waiting)
+            raise ConvergenceError(self._core.id, self._definition.max_supersteps, waiting)
 
     async def _take_up_finished(self) -> None:
         """Take over what this superstep had finished when it did not commit."""
         kept, self._standing.finished = self._standing.finished, {}
-        for slot in self._crew.slots:
+        for slot in self._actors.slots:
             finished = kept.get(slot.index)
             if finished is not None and finished.delivery is slot.delivery:
                 slot.finished = finished
-        if self._crew.keep is not None:
-            await self._crew.keep(self._crew.finished)
-        for executor_id, state in self._crew.states_after.items():
-            await self._house.states.give(executor_id, state)
+        if self._actors.keep is not None:
+            await self._actors.keep(self._actors.finished)
+        for executor_id, state in self._actors.states_after.items():
+            await self._core.states.give(executor_id, state)
 
     async def _keep(self, finished: Mapping[int, Finished]) -> None:
         """Store a finished delivery of the superstep under way, before its actor goes on."""
@@ -323,7 +321,7 @@ class Runner:
 
     def respond(self, request_id: str, value: Any) -> None:
         """Check an answer and keep it for the next superstep boundary."""
-        if self._answers.closed or self._cancelled or self._crew.failed:
+        if self._answers.closed or self._cancelled or self._actors.failed:
             raise RunEndedError(f"run {self._run.id!r} is ending; give responses= to the next run")
         self._answers.give(self._snapshot.requests, request_id, value)
 
@@ -335,7 +333,7 @@ class Runner:
         self._renew_limit()  # each turn has its own
 
     async def _change_status(self, status: WorkflowRunState) -> None:
-        self._house.status = status
+        self._core.status = status
         self._run.enter(status)
         await self._emitter.emit(StatusEvent, status=status)
 
@@ -343,7 +341,7 @@ class Runner:
 
     def cancel(self) -> None:
         """Cancel the run from inside: its tasks end, and `drive` returns."""
-        if self._crew.failed:
+        if self._actors.failed:
             return  # it has failed already, and ends by itself
         self._cancelled = True
         if self._nursery is not None:
@@ -352,15 +350,15 @@ class Runner:
     def _gather_failures(self, *, outside: bool) -> None:
         """Find what the run failed of, unless the runner itself failed; what handlers raise while cancelled is no failure."""
         if self._failure is None and not self._cancelled and not outside:
-            crew = self._crew
-            self._failure = crew.first_error() if crew.failed else next(iter(crew.stop_errors), None)
+            actors = self._actors
+            self._failure = actors.first_error() if actors.failed else next(iter(actors.stop_errors), None)
 
     async def _unwind(self) -> None:
         """Bring the workflow back to its last committed superstep; runs shielded, for a bounded time."""
         self._emitter.in_haste = True
-        states = self._house.states
-        states.mark_stale(self._crew.touched)  # before anything can use up the grace
-        problems: list[BaseException] = [error for error in self._crew.stop_errors if error is not self._failure]
+        states = self._core.states
+        states.mark_stale(self._actors.touched)  # before anything can use up the grace
+        problems: list[BaseException] = [error for error in self._actors.stop_errors if error is not self._failure]
         try:
             await self._store_what_is_left()
         except (CheckpointError, LeaseLostError) as error:
@@ -388,14 +386,14 @@ class Runner:
         recorder = self._recorder
         if recorder is not None and recorder.unsaved:  # the grace of `_unwind` ran out
             recorder.abandon_unsaved()
-        if self._crew.slots:
+        if self._actors.slots:
             self._standing.finished = self._finished_here()
-        self._house.states.mark_stale(self._crew.changed_by_stop)
+        self._core.states.mark_stale(self._actors.changed_by_stop)
         told = self._standing.told
         for closed in told.keys() - self._snapshot.requests.keys():
             del told[closed]
         status = self._final_status()
-        self._house.status = status
+        self._core.status = status
         self._run.end(self._result(status), None if status is WorkflowRunState.CANCELLED else self._failure)
 
     def _finished_here(self) -> dict[int, Finished]:
@@ -403,7 +401,7 @@ class Runner:
         inflight = dict(enumerate(self._snapshot.inflight))
         return {
             slot.index: slot.finished
-            for slot in self._crew.slots
+            for slot in self._actors.slots
             if slot.finished is not None and inflight.get(slot.index) is slot.delivery
         }
 
@@ -427,14 +425,14 @@ class Runner:
     def _let_go(self) -> None:
         """End the stream, and forget what knows the runner: a run that has ended is no cyclic garbage."""
         self._run.sink.close()
-        self._crew.dismiss()
-        self._crew.slots = ()
+        self._actors.dismiss()
+        self._actors.slots = ()
         self._recorder = None
         self._failure = None
 
     def _end_events(self) -> Iterator[EndEvent]:
         lost = self._answers.lost(self._snapshot.requests)
-        return end_events(self._crew.failed, lost, self._failure, self._house.status)
+        return end_events(self._actors.failed, lost, self._failure, self._core.status)
 
     def _result(self, status: WorkflowRunState) -> RunResult:
         head = self._standing.head_id if self._arguments.storage is not None else None

@@ -9,7 +9,7 @@ import trio
 
 from actorflow.events import OutputEvent, WorkflowEvent
 
-__all__ = ["EventChannel", "EventLog", "EventSink", "Note", "OutputChannel", "Silence", "made"]
+__all__ = ["EventChannel", "EventLog", "EventSink", "NoSink", "Note", "OutputChannel", "made"]
 
 _YIELD_EVERY = 64
 
@@ -45,7 +45,7 @@ class EventSink(Protocol):
 
 
 @attrs.define(eq=False)
-class Silence:
+class NoSink:
     """For callers that only wait for the result."""
 
     listening: bool = attrs.field(default=False, init=False)

@@ -1,4 +1,4 @@
-"""The crew: the actors of one run, and the barrier at which the runner waits for them."""
+"""The actors of one run, and the barrier at which the runner waits for them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from actorflow.executors.executor import Executor
 from actorflow.runtime.actor import Actor, Slot
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.handover import Handover
-from actorflow.runtime.surroundings import Surroundings
+from actorflow.runtime.run_port import RunPort
 
-__all__ = ["Crew"]
+__all__ = ["ActorGroup"]
 
 
 @attrs.define(eq=False)
-class Crew:
+class ActorGroup:
     """Delivers a superstep to the actors and waits for them.
 
     Attributes:
         executors: The workflow's executors by id.
         states: Those that keep a state.
-        surroundings: What handlers see.
+        run_port: What handlers see.
         keep: Stores a delivery that has finished, before its actor's next one begins; None to store none.
         slots: The deliveries under way, in canonical order; none between supersteps.
     """
 
     executors: Mapping[str, Executor]
     states: ExecutorStates
-    surroundings: Surroundings
+    run_port: RunPort
     keep: Callable[[Mapping[int, Finished]], Awaitable[None]] | None = None
     slots: Sequence[Slot] = ()
     _actors: dict[str, Actor] = attrs.Factory(dict)
@@ -54,7 +54,7 @@ class Crew:
             if actor is not None:
                 actor.wake(slots)
                 continue
-            actor = self._actors[executor_id] = Actor(self.executors[executor_id], self.surroundings, self.states, self)
+            actor = self._actors[executor_id] = Actor(self.executors[executor_id], self.run_port, self.states, self)
             nursery.start_soon(actor.main, slots, name=f"actor:{executor_id}")
         await self._barrier.take()
         return not self._busy
@@ -80,7 +80,7 @@ class Crew:
             actor.stop()
 
     def dismiss(self) -> None:
-        """Forget the actors and the runner, which know the crew: without this a run would be cyclic garbage."""
+        """Forget the actors and the runner, which know this group: without this a run would be cyclic garbage."""
         self._actors.clear()
         self.keep = None
 

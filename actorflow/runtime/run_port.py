@@ -17,11 +17,11 @@ from actorflow.runtime.definition import Definition
 from actorflow.runtime.emitter import Emitter
 from actorflow.runtime.standing import Standing
 
-__all__ = ["Surroundings"]
+__all__ = ["RunPort"]
 
 
 @attrs.define(eq=False)
-class Surroundings:
+class RunPort:
     """One run, as its handlers see it.
 
     Attributes:

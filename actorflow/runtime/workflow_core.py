@@ -13,11 +13,11 @@ from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.ownership import Ownership
 from actorflow.runtime.standing import Standing
 
-__all__ = ["House"]
+__all__ = ["WorkflowCore"]
 
 
 @attrs.define(eq=False)
-class House:
+class WorkflowCore:
     """One workflow's belongings.
 
     Attributes:
