@@ -95,7 +95,7 @@ class RacesForTheLease(InMemoryCheckpointStorage):
 class KeepsOwnersOutOfTheirOwn(WithLeases):
     class leases(Leases):
         def acquire(self, workflow_id, owner, now):
-            return super().acquire(workflow_id, f"{owner}{now}{next(self._epochs)}", now)
+            return super().acquire(workflow_id, f"{owner}{now}{len(self._holdings) + self._epoch}", now)
 
 
 class NeverExpires(WithLeases):

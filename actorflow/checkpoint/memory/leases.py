@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-
 import attrs
 
 from actorflow.checkpoint.lease_rules import Holding, check_current, check_free, check_writer, is_live, this_host
@@ -22,13 +19,14 @@ class Leases:
     """
 
     ttl: float
-    _epochs: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
+    _epoch: int = attrs.field(default=0, init=False)
     _holdings: dict[str, Holding] = attrs.field(factory=dict, init=False)
 
     def acquire(self, workflow_id: str, owner: str, now: float) -> Lease:
         """Grant a lease with a new epoch, in the place of one that is over."""
         check_free(self._holdings.get(workflow_id), owner, now)
-        lease = Lease(workflow_id=workflow_id, owner=owner, host=this_host(), epoch=next(self._epochs), ttl=self.ttl)
+        self._epoch += 1
+        lease = Lease(workflow_id=workflow_id, owner=owner, host=this_host(), epoch=self._epoch, ttl=self.ttl)
         self._holdings[workflow_id] = Holding(lease, now, now + lease.ttl)
         return lease
 

@@ -47,7 +47,7 @@ class InMemoryCheckpointStorage:
 
     def __init__(self, *, lease_ttl: float = 30.0) -> None:
         lease_rules.check_ttl(lease_ttl)
-        self._positions = itertools.count(1)
+        self._position = 0
         self._records: dict[str, _Record] = {}  # in order of writing, as are the two below
         self._workflows: dict[str, dict[str, _Record]] = {}
         self._children: dict[str, dict[str, _Record]] = {}
@@ -173,7 +173,8 @@ class InMemoryCheckpointStorage:
         siblings = self._workflows.setdefault(given.workflow_id, {})
         sequence = _newest(siblings).info.sequence + 1 if siblings else 1
         info = attrs.evolve(given, sequence=sequence)
-        record = _Record(next(self._positions), info, commit.payload, commit.full)
+        self._position += 1
+        record = _Record(self._position, info, commit.payload, commit.full)
         self._records[info.id] = siblings[info.id] = record
         if info.parent_id is not None:
             self._children.setdefault(info.parent_id, {})[info.id] = record
