@@ -523,7 +523,7 @@ sys.stdout.flush()
 
 
 async def test_kill_nine_at_any_moment_loses_nothing_acknowledged(path):
-    """R07, R09: twenty rounds of three savers on one file, each killed at another moment."""
+    """F39, R07, R09: twenty rounds of three savers on one file, each killed at another moment."""
     process = start(KILLED, path, 20)
     acknowledged = process.communicate(timeout=60)[0].decode().split()
     assert process.returncode == 0

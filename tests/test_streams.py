@@ -151,6 +151,7 @@ async def test_without_a_storage_nothing_is_told_of_checkpoints(observe: Observe
 
 @observed
 async def test_every_event_has_the_common_fields_those_of_users_too(observe: Observe) -> None:
+    """F26: events identify themselves."""
     seen = await observe(chain(Relay("a"), Relay("b")), "x")
     assert len({event.run_id for event in seen}) == 1
     assert seen[0].run_id
