@@ -10,7 +10,8 @@ from actorflow.core.effects import Sent
 from actorflow.core.joins import Join, JoinWait, fire_joins
 from actorflow.graph.edges import Edge, FanInEdges
 from actorflow.graph.graph import Graph, Node
-from actorflow.graph.routing import Routing, join_up, route, settle
+from actorflow.graph.routing import Routing, join_up, route
+from tests.settling import settle
 
 IDS = "abcdef"
 ids = st.sampled_from(IDS)

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from actorflow.core.dispatch import TypeDispatch
 from actorflow.core.effects import Delivery, Sent
 from actorflow.core.joins import Join, JoinWait
-from actorflow.errors import InternalError
 from actorflow.graph.edges import Edge, FanInEdges, FanOutEdges, MultiSelectionEdges, SwitchCaseEdges
 from actorflow.graph.graph import Graph, Node
-from actorflow.graph.routing import Dropped, Routing, join_up, route, settle
+from actorflow.graph.routing import Dropped, Routing, join_up, route
+from tests.settling import settle
 
 IDS = "abcd"
 
@@ -224,7 +224,7 @@ def test_an_awaitable_answer_is_handed_to_the_driver():
     with pytest.raises(StopIteration):
         asking.send(True)
     assert targets_of(routing) == ["b"]
-    with pytest.raises(InternalError):
+    with pytest.raises(TypeError):
         settle(route(make_graph(Edge("a", "b", lambda value: waiting)), "a", Sent(1), Routing()))
     waiting.close()
 

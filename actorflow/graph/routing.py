@@ -1,25 +1,21 @@
 """Routing: from messages to the next superstep's deliveries, in canonical order.
 
 `route` is a generator that yields what users' conditions returned and is sent the final values, so it never waits.
-`settle` drives it where every condition is synchronous.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
 from actorflow.core.effects import Delivery, Sent
 from actorflow.core.joins import Held, Join, fire_joins
-from actorflow.errors import InternalError
 from actorflow.graph.edges import EdgeGroup, FanInEdges
 from actorflow.graph.graph import Graph
 
-__all__ = ["Dropped", "Routing", "route", "settle"]
-
-_T = TypeVar("_T")
+__all__ = ["Dropped", "Routing", "join_up", "route"]
 
 
 @attrs.frozen
@@ -139,19 +135,3 @@ def _deliver_list(graph: Graph, target: str, values: list[Any], source_ids: tupl
         routing.deliveries.append(Delivery(target, values, source_ids))
     else:
         routing.dropped.append(Dropped("type", values, source_ids[0] if len(source_ids) == 1 else None, target))
-
-
-def settle(asking: Generator[Any, Any, _T]) -> _T:
-    """Drive a routing generator whose every question is answered already.
-
-    Raises:
-        InternalError: A condition returned an awaitable.
-    """
-    try:
-        answer = next(asking)
-        while True:
-            if hasattr(answer, "__await__"):
-                raise InternalError("an awaitable condition reached the synchronous driver")
-            answer = asking.send(answer)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]

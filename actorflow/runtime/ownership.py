@@ -74,8 +74,3 @@ class Ownership:
     def holder(self) -> str | None:
         """Id of the run that owns the workflow."""
         return self._holder.run_id if self._holder else None
-
-    @property
-    def waiting(self) -> int:
-        """Number of runs that queue."""
-        return self._limiter.statistics().tasks_waiting
