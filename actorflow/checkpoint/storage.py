@@ -42,8 +42,11 @@ class CheckpointStorage(Protocol):
         header that is there: a retry after a lost acknowledgement is safe. The lease is looked at first, so a holder
         that was overtaken hears of it even if this checkpoint is one that it had written before.
 
+        In the same transaction the storage computes the digest, from the digest that the parent has there (see
+        `actorflow.checkpoint.digests.chained`), and keeps it.
+
         Returns:
-            The header as stored, with its sequence.
+            The header as stored, with its sequence and digest.
 
         Raises:
             CheckpointError: It could not be written; a parent that is not in this storage; an id taken by another; a
@@ -118,7 +121,8 @@ class CheckpointStorage(Protocol):
 
         What stays always: the latest of every workflow id, and what a running superstep with a journal follows. What
         stays loads as before: where it stood on something that went it is rewritten to stand alone. If its own parent
-        went, it has no parent any more and names that one in `derived_from`. Journals that follow what went, go.
+        went, it has no parent any more and names that one in `derived_from`. Its digest stays as well, for those that
+        chain to it (see `actorflow.checkpoint.digests.reseal`). Journals that follow what went, go.
 
         A cancellation, an error or a crash between two steps leaves the steps done that were done; calling again does
         the rest.

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from actorflow.testing.conformance.cancelling import CancellingClauses
 from actorflow.testing.conformance.clauses import StorageClauses
+from actorflow.testing.conformance.digests import DigestClauses
 from actorflow.testing.conformance.fencing import FencingClauses
 from actorflow.testing.conformance.histories import RandomHistory, make_commit, make_entry
 from actorflow.testing.conformance.journal import JournalClauses
@@ -44,6 +45,7 @@ class StorageConformance(
     FencingClauses,
     JournalClauses,
     PruningClauses,
+    DigestClauses,
     CancellingClauses,
     StorageClauses,
 ):

@@ -12,6 +12,7 @@ import trio
 
 from actorflow.checkpoint import commit_rules, lease_rules
 from actorflow.checkpoint.deltas import merge, unpack_delta
+from actorflow.checkpoint.digests import chained, reseal
 from actorflow.checkpoint.memory.journal import Journal
 from actorflow.checkpoint.memory.leases import Leases
 from actorflow.checkpoint.pruning import Pruning, standing_alone
@@ -29,6 +30,7 @@ class _Record:
     info: CheckpointInfo
     payload: bytes
     full: bool
+    seal: bytes | None = None  # of what was rewritten
 
 
 class InMemoryCheckpointStorage:
@@ -172,7 +174,9 @@ class InMemoryCheckpointStorage:
         given = commit.info
         siblings = self._workflows.setdefault(given.workflow_id, {})
         sequence = _newest(siblings).info.sequence + 1 if siblings else 1
+        parent = self._records.get(given.parent_id) if given.parent_id is not None else None
         info = attrs.evolve(given, sequence=sequence)
+        info = chained(info, commit.payload, commit.full, parent.info.digest if parent else "")
         self._position += 1
         record = _Record(self._position, info, commit.payload, commit.full)
         self._records[info.id] = siblings[info.id] = record
@@ -209,7 +213,7 @@ class InMemoryCheckpointStorage:
         chain = [(link.payload, link.full) for link in _to_full(self._ancestry(child))]
         payload = child.payload if child.full else standing_alone(info.id, reversed(chain))
         info = attrs.evolve(info, parent_id=None, derived_from=parent_id)
-        record = _Record(child.position, info, payload, full=True)
+        record = _Record(child.position, info, payload, full=True, seal=reseal(info, payload, full=True))
         self._records[info.id] = self._workflows[info.workflow_id][info.id] = record
         _drop(self._children, parent_id, info.id)
 

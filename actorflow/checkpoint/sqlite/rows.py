@@ -10,6 +10,7 @@ import attrs
 
 from actorflow.checkpoint import commit_rules
 from actorflow.checkpoint.deltas import merge, unpack_delta
+from actorflow.checkpoint.digests import chained
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, CheckpointKind, Commit
 from actorflow.checkpoint.sqlite import journal, leases
 from actorflow.clock import EPOCH, MICROSECOND, microseconds
@@ -21,6 +22,7 @@ __all__ = [
     "children",
     "delete",
     "drop_unused_run",
+    "header_at",
     "insert",
     "latest",
     "lineage",
@@ -34,7 +36,7 @@ _KINDS = (CheckpointKind.ENTRY, CheckpointKind.SUPERSTEP, CheckpointKind.RESPONS
 _HEADERS = """
     {line}
     SELECT c.id, p.id, d.name, w.id, r.id, c.superstep, c.kind, r.graph_signature, c.created_at, c.sequence,
-           c.derived_from, c.format_version
+           c.derived_from, c.format_version, c.digest
     FROM {source}
     CROSS JOIN run r ON r.key = c.run
     CROSS JOIN workflow w ON w.key = c.workflow
@@ -44,6 +46,8 @@ _HEADERS = """
 """
 
 _FIND_HEADER = _HEADERS.format(line="", source="checkpoint c", rest="WHERE c.id = ?")
+
+_HEADER_AT = _HEADERS.format(line="", source="checkpoint c", rest="WHERE c.position = ?")
 
 _CHILDREN = _HEADERS.format(line="", source="checkpoint c", rest="WHERE c.parent = ? ORDER BY c.position")
 
@@ -76,8 +80,8 @@ _FIND_RUN = """
 
 _INSERT = """
     INSERT INTO checkpoint (id, parent, workflow, definition, run, sequence, superstep, kind, created_at, derived_from,
-                            format_version, is_full, payload)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                            format_version, digest, is_full, payload)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -90,31 +94,32 @@ def insert(connection: apsw.Connection, commit: Commit, now: float, place: str) 
         header = _header(existing)
         commit_rules.check_same(header, commit, place)
         return header
-    parent = _find_parent(connection, commit, place)
+    parent, parent_digest = _find_parent(connection, commit, place)
     run, workflow, definition = _run_of(connection, info)
     sequence = _value(connection, "SELECT coalesce(max(sequence), 0) + 1 FROM checkpoint WHERE workflow = ?", workflow)
+    info = chained(attrs.evolve(info, sequence=sequence), commit.payload, commit.full, parent_digest)
     connection.execute(
         _INSERT,
         (
             *(info.id, parent, workflow, definition, run, sequence, info.superstep, _KINDS.index(info.kind)),
             *(microseconds(info.created_at), info.derived_from, info.format_version),
-            *(commit.full, commit.payload),
+            *(bytes.fromhex(info.digest), commit.full, commit.payload),
         ),
     )
     journal.drop_of_workflow(connection, workflow)
     if overtakes:
         leases.end(connection, info.workflow_id)
-    return attrs.evolve(info, sequence=sequence)
+    return info
 
 
-def _find_parent(connection: apsw.Connection, commit: Commit, place: str) -> int | None:
+def _find_parent(connection: apsw.Connection, commit: Commit, place: str) -> tuple[int | None, str]:
     row = connection.execute(
-        "SELECT c.position, w.id FROM checkpoint c CROSS JOIN workflow w ON w.key = c.workflow WHERE c.id = ?",
+        "SELECT c.position, w.id, c.digest FROM checkpoint c CROSS JOIN workflow w ON w.key = c.workflow WHERE c.id = ?",
         (commit.info.parent_id,),
     ).fetchone()
-    position, workflow_id = row if row is not None else (None, None)
+    position, workflow_id, digest = row if row is not None else (None, None, None)
     commit_rules.check_parent(commit, workflow_id, place)
-    return position
+    return position, _hex(digest, commit.info.parent_id)
 
 
 def _run_of(connection: apsw.Connection, info: CheckpointInfo) -> tuple[int, int, int]:
@@ -247,12 +252,18 @@ def _value(connection: apsw.Connection, statement: str, value: str | int) -> int
     return int(found)
 
 
+def header_at(connection: apsw.Connection, position: int) -> CheckpointInfo:
+    """The header of the checkpoint at a position, which is there."""
+    (info,) = _headers(connection.execute(_HEADER_AT, (position,)))
+    return info
+
+
 def _headers(rows: Iterable[Any]) -> list[CheckpointInfo]:
     return [_header(row) for row in rows]
 
 
 def _header(row: Any) -> CheckpointInfo:
-    id_, parent, name, workflow, run, superstep, kind, signature, created, sequence, derived, version = row
+    id_, parent, name, workflow, run, superstep, kind, signature, created, sequence, derived, version, digest = row
     if not 0 <= kind < len(_KINDS):
         raise CheckpointError(f"checkpoint {id_!r} is of kind {kind}, which this version does not know")
     return CheckpointInfo(
@@ -268,4 +279,13 @@ def _header(row: Any) -> CheckpointInfo:
         sequence=sequence,
         derived_from=derived,
         format_version=version,
+        digest=_hex(digest, id_),
     )
+
+
+def _hex(digest: object, checkpoint_id: str | None) -> str:
+    if digest is None:  # written before there were digests
+        return ""
+    if not isinstance(digest, bytes):
+        raise CheckpointError(f"the digest of checkpoint {checkpoint_id!r} is {digest!r}, not bytes; fsck() tells more")
+    return digest.hex()
