@@ -17,6 +17,7 @@ from actorflow.clock import EPOCH, MICROSECOND, microseconds
 from actorflow.errors import CheckpointError
 
 __all__ = [
+    "KINDS",
     "Page",
     "chain_of",
     "children",
@@ -30,7 +31,8 @@ __all__ = [
     "load",
 ]
 
-_KINDS = (CheckpointKind.ENTRY, CheckpointKind.SUPERSTEP, CheckpointKind.RESPONSES)
+KINDS = (CheckpointKind.ENTRY, CheckpointKind.SUPERSTEP, CheckpointKind.RESPONSES)
+"""A kind is stored as its place here."""
 
 # CROSS JOIN keeps the order of the tables: from the checkpoint to what it names, each by its key.
 _HEADERS = """
@@ -101,7 +103,7 @@ def insert(connection: apsw.Connection, commit: Commit, now: float, place: str) 
     connection.execute(
         _INSERT,
         (
-            *(info.id, parent, workflow, definition, run, sequence, info.superstep, _KINDS.index(info.kind)),
+            *(info.id, parent, workflow, definition, run, sequence, info.superstep, KINDS.index(info.kind)),
             *(microseconds(info.created_at), info.derived_from, info.format_version),
             *(bytes.fromhex(info.digest), commit.full, commit.payload),
         ),
@@ -264,7 +266,7 @@ def _headers(rows: Iterable[Any]) -> list[CheckpointInfo]:
 
 def _header(row: Any) -> CheckpointInfo:
     id_, parent, name, workflow, run, superstep, kind, signature, created, sequence, derived, version, digest = row
-    if not 0 <= kind < len(_KINDS):
+    if not 0 <= kind < len(KINDS):
         raise CheckpointError(f"checkpoint {id_!r} is of kind {kind}, which this version does not know")
     return CheckpointInfo(
         id=id_,
@@ -273,7 +275,7 @@ def _header(row: Any) -> CheckpointInfo:
         workflow_id=workflow,
         run_id=run,
         superstep=superstep,
-        kind=_KINDS[kind],
+        kind=KINDS[kind],
         graph_signature=signature,
         created_at=EPOCH + created * MICROSECOND,
         sequence=sequence,
