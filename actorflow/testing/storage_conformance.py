@@ -32,6 +32,7 @@ from actorflow.testing.conformance.histories import RandomHistory, make_commit, 
 from actorflow.testing.conformance.journal import JournalClauses
 from actorflow.testing.conformance.leasing import LeasingClauses
 from actorflow.testing.conformance.pruning import PruningClauses
+from actorflow.testing.conformance.raw_rows import RawRowClauses
 from actorflow.testing.conformance.reading import ReadingClauses
 from actorflow.testing.conformance.saving import SavingClauses
 
@@ -46,6 +47,7 @@ class StorageConformance(
     JournalClauses,
     PruningClauses,
     DigestClauses,
+    RawRowClauses,
     CancellingClauses,
     StorageClauses,
 ):
