@@ -760,4 +760,4 @@ def test_the_journal_keeps_a_delay_and_it_counts_from_the_commit_that_comes():
 
     virtual(first)
     assert virtual(second) == ["a@3/106", "b@3/106"]
-    assert calls == ["a", "b", "b"]
+    assert sorted(calls) == ["a", "b", "b"]  # a is not run again
