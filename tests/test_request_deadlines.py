@@ -28,7 +28,7 @@ from actorflow import (
 from actorflow.core.effects import PendingRequest
 from actorflow.core.snapshot import REQUESTS
 from actorflow.errors import CheckpointError, MessageTypeError, RequestNotFoundError
-from actorflow.events import RequestInfoEvent, StatusEvent, from_json, to_json
+from actorflow.events import MessageDroppedEvent, RequestInfoEvent, StatusEvent, from_json, to_json
 from actorflow.testing import cancel_everywhere
 from tests.scenarios import check_lineage, events_of
 from tests.test_timers import DiesAt, Stamp, virtual
@@ -183,7 +183,9 @@ async def test_an_answer_that_comes_while_the_expiry_is_being_stored_is_refused(
             return await super().save(commit)
 
     async with asking(Slow()).stream([10], wait_for_responses=True, buffer=None) as run:
-        await trio.sleep(5 + 5 + 10 + 1)  # entry, superstep 1, the deadline, and into the save of what it did
+        await trio.sleep(
+            5 + 10 + 1
+        )  # the entry is saved, the request is committed, its deadline passes: into that save
         with pytest.raises(RequestNotFoundError):
             await run.respond("q0", "too late")
         result = await run.wait()
@@ -210,6 +212,29 @@ async def test_an_id_may_be_asked_again_once_it_is_answered(autojump_clock):
 
     assert run.result is not None
     assert run.result.outputs == [2, 1, 0]
+
+
+async def test_an_answer_is_not_taken_for_lost_when_its_id_is_asked_again_and_left_open(autojump_clock):
+    class Twice(Executor):
+        @handler
+        async def ask(self, text: str, ctx: WorkflowContext[str]) -> None:
+            ctx.request_info(text, int, request_id="same")
+            ctx.send_message(text, delay=10)
+
+        @response_handler
+        async def answered(self, text: str, answer: int, ctx: WorkflowContext) -> None:
+            ctx.request_info(text, int, request_id="same")
+
+    workflow = WorkflowBuilder(name="w", start_executor=Twice("a")).add_edge("a", Stamp("stamp")).build()
+    events = []
+    async with workflow.stream("x") as run:
+        async for event in run.events:
+            events.append(event)
+            if isinstance(event, RequestInfoEvent) and len(events_of(events, RequestInfoEvent)) == 1:
+                await run.respond("same", 1)
+
+    assert [*workflow.pending_requests] == ["same"]
+    assert events_of(events, MessageDroppedEvent) == []
 
 
 # Who waits.

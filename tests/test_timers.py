@@ -33,7 +33,13 @@ from actorflow.core.effects import REMOVED, Delivery, PendingRequest
 from actorflow.core.schedule import Schedule
 from actorflow.core.snapshot import REQUESTS, TIMERS, Snapshot
 from actorflow.core.timers import Arrival, Timer
-from actorflow.errors import CheckpointError, ConvergenceError, GraphMismatchError, UndeliverableMessageError
+from actorflow.errors import (
+    CheckpointError,
+    ConvergenceError,
+    GraphMismatchError,
+    LeaseHeldError,
+    UndeliverableMessageError,
+)
 from actorflow.events import MessageDroppedEvent, StatusEvent, SuperstepStartedEvent
 from actorflow.testing import cancel_everywhere, run_seeded, scheduling_seeds
 from tests.scenarios import Asker, check_lineage, counted_ids, events_of, history
@@ -241,6 +247,19 @@ async def test_a_month_of_timers_takes_milliseconds_whatever_the_storage(autojum
         assert len(result.outputs) == 30
         assert trio.current_time() - virtually == pytest.approx(MONTH, abs=5)
         assert time.perf_counter() - began < 3.0
+
+
+async def test_a_run_that_sleeps_a_virtual_month_keeps_everybody_else_out(autojump_clock, tmp_path):
+    """P7: though it renews its lease but once meanwhile; and it gives the lease back when it is woken and ends."""
+    for storage in (InMemoryCheckpointStorage(), SqliteCheckpointStorage(tmp_path / "month.db")):
+        workflow = later(storage)
+        async with workflow.stream([("a", MONTH)], buffer=None) as run:
+            for _ in range(10):
+                await trio.sleep(2.5 * 86400)
+                with pytest.raises(LeaseHeldError):
+                    await later(storage).run(checkpoint_id=LATEST)
+            run.cancel()
+        assert (await later(storage).run(checkpoint_id=LATEST)).status is IDLE
 
 
 # Joins.
@@ -558,13 +577,13 @@ def test_a_clock_that_is_set_neither_hurries_a_timer_nor_keeps_it_waiting(step, 
 
     async def main() -> tuple[Any, ...]:
         storage = InMemoryCheckpointStorage(lease_ttl=1e6)
-        async with later(storage).stream([("a", 60)], buffer=None) as run:
+        async with later(storage).stream([("a", 60), ("b", 600)], buffer=None) as run:
             await trio.sleep(30)
             wall.ahead += step
             result = await run.wait()
         return result.outputs, result.status
 
-    assert virtual(main) == (["a@2/60"], IDLE)
+    assert virtual(main) == (["a@2/60", "b@3/600"], IDLE)
 
 
 def test_after_a_restart_the_time_of_day_rules(monkeypatch):
