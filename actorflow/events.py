@@ -271,6 +271,7 @@ class RequestInfoEvent(WorkflowEvent):
         request_id: What to answer to.
         data: The request.
         response_type: The type an answer must have.
+        due: When the request expires, in seconds since 1970 UTC; None if it does not.
     """
 
     type: ClassVar[str] = "request_info"
@@ -279,6 +280,7 @@ class RequestInfoEvent(WorkflowEvent):
     request_id: str
     data: Any
     response_type: Any
+    due: float | None = None
 
 
 @_own

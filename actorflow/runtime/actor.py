@@ -43,12 +43,14 @@ class Slot:
         delivery: The delivery.
         finished: Its effects, once its handler has returned.
         error: What its handler raised.
+        attempt: The attempt that is under way, from 1.
     """
 
     index: int
     delivery: Delivery
     finished: Finished | None = None
     error: BaseException | None = None
+    attempt: int = 1
 
 
 class ActorPort(Protocol):

@@ -12,7 +12,7 @@ from actorflow.checkpoint.records import FORMAT_VERSION, Checkpoint, CheckpointI
 from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.coercion.answers import coerce
 from actorflow.core.effects import REMOVED, Delivery, PendingRequest
-from actorflow.core.snapshot import INFLIGHT, OUTPUTS, REQUESTS, RUN, Changes, RunMark, Snapshot
+from actorflow.core.snapshot import INFLIGHT, OUTPUTS, REQUESTS, RUN, TIMERS, Changes, RunMark, Snapshot
 from actorflow.core.types import compile_type, describe
 from actorflow.errors import (
     CheckpointError,
@@ -157,9 +157,10 @@ class Opening:
 def fresh_changes(
     definition: Definition, snapshot: Snapshot, message: Any, run_id: str
 ) -> tuple[Changes, list[Dropped]]:
-    """The entry of a fresh message: it abandons what was in flight and what joins held; open requests stay."""
+    """The entry of a fresh message: it abandons what was in flight, timers, and what joins held; open requests stay."""
     changes = _without_outputs(snapshot)
-    dropped = [_discarded(delivery) for delivery in snapshot.inflight]
+    changes.update({(TIMERS, name): REMOVED for name in snapshot.timers})
+    dropped = [*map(_discarded, snapshot.inflight), *_discarded_timers(definition, snapshot)]
     dropped += drop_joins(definition.graph, snapshot, changes)
     changes[INFLIGHT] = (Delivery(definition.graph.start_id, message),)
     changes[RUN] = RunMark(run_id, 0)
@@ -171,10 +172,23 @@ def _discarded(delivery: Delivery) -> Dropped:
     return Dropped("discarded", delivery.value, source, delivery.target_id)
 
 
+def _discarded_timers(definition: Definition, snapshot: Snapshot) -> list[Dropped]:
+    targets = {join.id: join.target for join in definition.graph.joins}
+    dropped: list[Dropped] = []
+    for timer in snapshot.timers.values():
+        what = timer.what
+        if isinstance(what, Delivery):
+            dropped.append(_discarded(what))
+        else:
+            dropped.append(Dropped("discarded", what.value, what.source_id, targets.get(what.join_id)))
+    return dropped
+
+
 def discarded(definition: Definition, snapshot: Snapshot) -> list[Dropped]:
-    """All unfinished work of a snapshot, for a reset: messages in flight, what joins hold, open requests."""
+    """All unfinished work of a snapshot, for a reset: messages in flight, timers, what joins hold, requests."""
     requests = [Dropped("discarded", each.data, each.executor_id, None) for each in snapshot.requests.values()]
-    return [*map(_discarded, snapshot.inflight), *drop_joins(definition.graph, snapshot, {}), *requests]
+    messages = [*map(_discarded, snapshot.inflight), *_discarded_timers(definition, snapshot)]
+    return [*messages, *drop_joins(definition.graph, snapshot, {}), *requests]
 
 
 def _without_outputs(snapshot: Snapshot) -> Changes:

@@ -8,6 +8,7 @@ import attrs
 
 from actorflow.events import WorkflowRunState
 from actorflow.executors.executor import Executor
+from actorflow.runtime.activity import Activity
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.ownership import Ownership
@@ -28,6 +29,7 @@ class WorkflowCore:
         standing: Where it stands; replaced as a whole by a restore.
         ownership: Who may touch all this.
         status: State of the latest run.
+        activity: Where to look at the run that is under way.
     """
 
     id: str
@@ -37,3 +39,4 @@ class WorkflowCore:
     standing: Standing
     ownership: Ownership
     status: WorkflowRunState = WorkflowRunState.IDLE
+    activity: Activity | None = None

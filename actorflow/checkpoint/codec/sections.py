@@ -17,6 +17,7 @@ from actorflow.core.snapshot import (
     REQUESTS,
     RUN,
     STATE,
+    TIMERS,
     RunMark,
     Section,
     Snapshot,
@@ -50,6 +51,7 @@ class SectionCodec:
             JOINS: self._encode_join,
             REQUESTS: lambda _, request: self._plain(forms.lower_request(request)),
             INFLIGHT[0]: lambda _, deliveries: self._plain([*map(forms.lower_delivery, deliveries)]),
+            TIMERS: lambda _, timer: self._plain(forms.lower_timer(timer)),
             OUTPUTS: lambda _, outputs: self._plain([*map(forms.lower_output, outputs)]),
             RUN[0]: lambda _, mark: self._plain([mark.origin, mark.begun_at]),
         }
@@ -59,6 +61,7 @@ class SectionCodec:
             JOINS: lambda name, data: self._codec.decode(data, f"join {name!r}"),
             REQUESTS: lambda _, data: forms.raise_request(self._decoded(data, "request")),
             INFLIGHT[0]: lambda _, data: tuple(map(forms.raise_delivery, self._decoded(data, "messages"))),
+            TIMERS: lambda name, data: forms.raise_timer(name, self._decoded(data, f"timer {name!r}")),
             OUTPUTS: lambda _, data: tuple(map(forms.raise_output, self._decoded(data, "outputs"))),
             RUN[0]: lambda _, data: RunMark(*self._decoded(data, "run")),
         }
