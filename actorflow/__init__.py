@@ -16,6 +16,7 @@ from actorflow.executors.decorators import handler, response_handler
 from actorflow.executors.executor import Executor
 from actorflow.executors.function import executor
 from actorflow.graph.edges import Case, Default
+from actorflow.policy import ExecutorFailure, RateLimit, RestartIntensity, Retry, SupervisionPolicy
 from actorflow.runtime.run import Run, RunResult
 from actorflow.workflow import LATEST, Workflow
 
@@ -28,10 +29,15 @@ __all__ = [
     "CheckpointStorage",
     "Default",
     "Executor",
+    "ExecutorFailure",
     "InMemoryCheckpointStorage",
+    "RateLimit",
+    "RestartIntensity",
+    "Retry",
     "Run",
     "RunResult",
     "SqliteCheckpointStorage",
+    "SupervisionPolicy",
     "Workflow",
     "WorkflowBuilder",
     "WorkflowContext",

@@ -14,7 +14,7 @@ import attrs
 from actorflow.core.effects import REMOVED, Delivery, Output, PendingRequest
 
 __all__ = [
-    "EXECUTORS", "INFLIGHT", "JOINS", "OUTPUTS", "REQUESTS", "RUN", "STATE",
+    "EXECUTORS", "INFLIGHT", "JOINS", "OUTPUTS", "REQUESTS", "RESTARTS", "RUN", "STATE",
     "Changes", "RunMark", "Section", "Snapshot",
 ]  # fmt: skip
 
@@ -29,6 +29,7 @@ EXECUTORS = "executor"
 JOINS = "join"
 REQUESTS = "request"
 OUTPUTS = "outputs"
+RESTARTS = "restarts"
 
 INFLIGHT: Section = ("inflight", "")
 """The deliveries of the next superstep, in canonical order."""

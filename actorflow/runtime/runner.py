@@ -32,10 +32,10 @@ from actorflow.events import (
     WorkflowRunState,
 )
 from actorflow.graph.committing import commit_superstep
-from actorflow.runtime.actor import Slot
 from actorflow.runtime.actor_group import ActorGroup
 from actorflow.runtime.answers import Answers
 from actorflow.runtime.asking import answered
+from actorflow.runtime.cleanup import CleanupWatch
 from actorflow.runtime.emitter import Emitter
 from actorflow.runtime.ending import EndEvent, end_events, leaf, result_of
 from actorflow.runtime.journal import Journal
@@ -45,9 +45,13 @@ from actorflow.runtime.opening import Opening, RunArguments, answer_changes
 from actorflow.runtime.recorder import GRACE, Durability, Recorder
 from actorflow.runtime.run import Run, RunResult
 from actorflow.runtime.run_port import RunPort
+from actorflow.runtime.slot import Slot
+from actorflow.runtime.supervision import Supervision
 from actorflow.runtime.workflow_core import WorkflowCore
 
 __all__ = ["Runner"]
+
+_NOTHING: Mapping[int, Finished] = MappingProxyType({})
 
 
 class Runner:
@@ -83,7 +87,11 @@ class Runner:
         self._emitter = Emitter(run.id, run.sink, core.standing.told)
         run_port = RunPort(core.definition, core.standing, self._emitter, MappingProxyType(dict(arguments.config)))
         keeps_each = arguments.durability is Durability.DELIVERY
-        self._actors = ActorGroup(core.executors, core.states, run_port, self._keep if keeps_each else None)
+        self._supervision = Supervision(run_port, core.turns, self._keep)
+        self._actors = ActorGroup(
+            core.executors, core.states, run_port, self._supervision, self._keep if keeps_each else None
+        )
+        self._cleanup = CleanupWatch(self._actors, self._emitter, core.id, core.definition.cleanup_grace)
         self._answers = Answers()
         self._nursery: trio.Nursery | None = None
         self._recorder: Recorder | None = None
@@ -140,6 +148,7 @@ class Runner:
                 try:
                     await self._body(nursery)
                 except trio.Cancelled:
+                    self._cleanup.begin(nursery)
                     raise
                 except BaseException as error:  # noqa: BLE001 - an outcome is a value; raised to the caller at the end
                     self._fail(error)
@@ -170,6 +179,7 @@ class Runner:
             pass
         self._answers.closed = True
         if self._actors.failed:
+            self._cleanup.begin(nursery)
             nursery.cancel_scope.cancel(reason=f"superstep {self._emitter.superstep} of run {self._run.id} failed")
             return
         self._actors.stop()
@@ -184,6 +194,7 @@ class Runner:
         if self._failure is None:
             self._failure = error
         if self._nursery is not None:
+            self._cleanup.begin(self._nursery)
             self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} failed: {error!r}")
 
     async def _announce(self) -> None:
@@ -217,7 +228,7 @@ class Runner:
         if opening.changes is not None:
             await recorder.commit(opening.changes, opening.superstep, opening.kind, opens=True)
         if opening.kind is CheckpointKind.ENTRY and opening.changes is not None:
-            standing.finished = {}
+            standing.finished, standing.trials = {}, standing.trials.next_superstep()
         self._renew_limit()
         await self._warn_of_a_second_root()
         leftovers, standing.leftovers = standing.leftovers, []
@@ -259,7 +270,7 @@ class Runner:
         superstep = emitter.superstep = snapshot.superstep + 1
         await emitter.emit(SuperstepStartedEvent)
         actors.slots = [Slot(index, delivery) for index, delivery in enumerate(snapshot.inflight)]
-        if self._standing.finished:
+        if self._standing.finished or self._standing.trials:
             await self._take_up_finished()
         if not await actors.work(nursery):
             return False
@@ -275,7 +286,9 @@ class Runner:
                 strict=definition.strict,
             )
         )
+        result.changes.update(self._supervision.restart_changes())
         await recorder.commit(result.changes, superstep, CheckpointKind.SUPERSTEP)
+        self._supervision.end_superstep()
         actors.slots = ()
         if result.dropped:
             await emitter.tell_dropped(result.dropped)
@@ -297,13 +310,13 @@ class Runner:
             finished = kept.get(slot.index)
             if finished is not None and finished.delivery is slot.delivery:
                 slot.finished = finished
-        if self._actors.keep is not None:
-            await self._actors.keep(self._actors.finished)
+        if self._actors.keep is not None or self._standing.trials:
+            await self._keep(self._actors.finished if self._actors.keep is not None else {})
         for executor_id, state in self._actors.states_after.items():
             await self._core.states.give(executor_id, state)
 
-    async def _keep(self, finished: Mapping[int, Finished]) -> None:
-        """Store a finished delivery of the superstep under way, before its actor goes on."""
+    async def _keep(self, finished: Mapping[int, Finished] = _NOTHING) -> None:
+        """Store a finished delivery of the superstep under way, and what was tried, before its actor goes on."""
         if self._recorder is None or not self._recorder.stands_on_head:
             return  # told to go on without a checkpoint: there is nothing stored that this could follow
         try:
@@ -316,8 +329,9 @@ class Runner:
                 self._fail(error)
 
     async def _write_journal(self, finished: Mapping[int, Finished]) -> None:
-        if self._journal is not None and finished:
-            await self._journal.write(self._standing.head_id, finished)
+        trials = self._standing.trials
+        if self._journal is not None and (finished or trials):
+            await self._journal.write(self._standing.head_id, finished, trials)
 
     def respond(self, request_id: str, value: Any) -> None:
         """Check an answer and keep it for the next superstep boundary."""
@@ -345,6 +359,7 @@ class Runner:
             return  # it has failed already, and ends by itself
         self._cancelled = True
         if self._nursery is not None:
+            self._cleanup.begin(self._nursery)
             self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} was cancelled")
 
     def _gather_failures(self, *, outside: bool) -> None:

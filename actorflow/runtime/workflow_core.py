@@ -12,6 +12,7 @@ from actorflow.runtime.definition import Definition
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.ownership import Ownership
 from actorflow.runtime.standing import Standing
+from actorflow.runtime.turns import Turns
 
 __all__ = ["WorkflowCore"]
 
@@ -27,6 +28,7 @@ class WorkflowCore:
         states: Those that keep a state.
         standing: Where it stands; replaced as a whole by a restore.
         ownership: Who may touch all this.
+        turns: Which attempts may begin.
         status: State of the latest run.
     """
 
@@ -36,4 +38,5 @@ class WorkflowCore:
     states: ExecutorStates
     standing: Standing
     ownership: Ownership
+    turns: Turns
     status: WorkflowRunState = WorkflowRunState.IDLE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from actorflow.checkpoint.codec.effects import Forms
@@ -15,6 +15,7 @@ from actorflow.core.snapshot import (
     JOINS,
     OUTPUTS,
     REQUESTS,
+    RESTARTS,
     RUN,
     STATE,
     RunMark,
@@ -51,6 +52,7 @@ class SectionCodec:
             REQUESTS: lambda _, request: self._plain(forms.lower_request(request)),
             INFLIGHT[0]: lambda _, deliveries: self._plain([*map(forms.lower_delivery, deliveries)]),
             OUTPUTS: lambda _, outputs: self._plain([*map(forms.lower_output, outputs)]),
+            RESTARTS: lambda _, times: self._plain([*times]),
             RUN[0]: lambda _, mark: self._plain([mark.origin, mark.begun_at]),
         }
         self._decoders: dict[str, Callable[[str, bytes], Any]] = {
@@ -60,6 +62,7 @@ class SectionCodec:
             REQUESTS: lambda _, data: forms.raise_request(self._decoded(data, "request")),
             INFLIGHT[0]: lambda _, data: tuple(map(forms.raise_delivery, self._decoded(data, "messages"))),
             OUTPUTS: lambda _, data: tuple(map(forms.raise_output, self._decoded(data, "outputs"))),
+            RESTARTS: lambda _, data: tuple(map(float, self._decoded(data, "restarts"))),
             RUN[0]: lambda _, data: RunMark(*self._decoded(data, "run")),
         }
 
@@ -130,6 +133,21 @@ class SectionCodec:
             CodecError: Some value in it cannot be stored exactly.
         """
         return self._plain(self._forms.lower_finished(finished))
+
+    def encode_note(self, note: Sequence[Any]) -> bytes:
+        """Encode a note on attempts or restarts, for the journal: a list of plain values."""
+        return self._plain([*note])
+
+    def decode_note(self, data: bytes) -> list[Any]:
+        """Read one.
+
+        Raises:
+            CodecError: It is damaged.
+        """
+        note = self._decoded(data, "journal")
+        if not isinstance(note, list) or not note:
+            raise CodecError("journal", f"a note on attempts is {note!r}, not a list")
+        return note
 
     def decode_finished(self, delivery: Delivery, data: bytes) -> Finished:
         """Read an entry of the journal.
