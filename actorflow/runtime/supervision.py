@@ -186,7 +186,7 @@ class Supervisor:
         await self.run.written()
         await self._tell_failed(number, error)
         await self._emit(ExecutorRetryingEvent, attempt=number + 1, delay=delay, error=error)
-        await trio.sleep(due - self.run.now())
+        await trio.sleep(max(0.0, due - self.run.now()))
 
     async def _give_up(self, actor: Supervised, slot: Slot, error: Exception) -> Verdict:
         match self.policy.on_failure:
