@@ -17,6 +17,7 @@ from actorflow.executors.decorators import handler, response_handler
 from actorflow.executors.executor import Executor
 from actorflow.executors.function import executor
 from actorflow.graph.edges import Case, Default
+from actorflow.policy import ExecutorFailure, RateLimit, RestartIntensity, Retry, SupervisionPolicy
 from actorflow.runtime.explanation import Explanation
 from actorflow.runtime.run import Run, RunResult
 from actorflow.workflow import LATEST, Workflow
@@ -30,12 +31,17 @@ __all__ = [
     "CheckpointStorage",
     "Default",
     "Executor",
+    "ExecutorFailure",
     "Explanation",
     "InMemoryCheckpointStorage",
+    "RateLimit",
     "RequestTimeout",
+    "RestartIntensity",
+    "Retry",
     "Run",
     "RunResult",
     "SqliteCheckpointStorage",
+    "SupervisionPolicy",
     "Workflow",
     "WorkflowBuilder",
     "WorkflowContext",

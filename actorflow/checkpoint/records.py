@@ -13,6 +13,7 @@ Section keys (one value each):
 ``request/<id>``    one open request
 ``timer/<s>-<n>``   the delayed message number n of superstep s, for one target
 ``inflight``        the deliveries planned for the next superstep
+``restarts/<id>``   when one executor was restarted lately
 ``run``             run bookkeeping: origin run id, superstep the run began at
 ``chain/``          length of the chain of deltas; no part of the state
 ``outputs/<n>``     outputs committed by superstep n of the run since its entry

@@ -16,7 +16,7 @@ from actorflow.core.schedule import Schedule
 from actorflow.core.timers import Timer
 
 __all__ = [
-    "EXECUTORS", "INFLIGHT", "JOINS", "OUTPUTS", "REQUESTS", "RUN", "STATE", "TIMERS",
+    "EXECUTORS", "INFLIGHT", "JOINS", "OUTPUTS", "REQUESTS", "RESTARTS", "RUN", "STATE", "TIMERS",
     "Changes", "RunMark", "Section", "Snapshot",
 ]  # fmt: skip
 
@@ -32,6 +32,7 @@ JOINS = "join"
 REQUESTS = "request"
 TIMERS = "timer"
 OUTPUTS = "outputs"
+RESTARTS = "restarts"
 
 _SCHEDULED = (TIMERS, REQUESTS)
 

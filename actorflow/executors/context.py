@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, Generic, Never, Protocol
 
+import trio
 from typing_extensions import TypeVar
 
 from actorflow.core.effects import Delivery, Effects, Output, OutputKind, PendingRequest, Sent
@@ -145,6 +146,21 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         """
         self._handling("delivery_id")
         return self._port.delivery_id(self._index)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether this attempt is to end, because it took too long or the run is being cancelled.
+
+        For a handler that works for long without awaiting anything. A plain function in a worker thread may also call
+        ``trio.from_thread.check_cancelled()``, which raises where this is true; nothing else can end a thread.
+        """
+        if trio.lowlevel.in_trio_task():
+            return trio.current_effective_deadline() <= trio.current_time()
+        try:
+            trio.from_thread.check_cancelled()
+        except trio.Cancelled:  # noqa: ASYNC104 - it was asked for, and is told
+            return True
+        return False
 
     # What takes effect when the superstep commits.
 

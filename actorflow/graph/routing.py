@@ -13,7 +13,9 @@ import attrs
 from actorflow.core.effects import Delivery, Sent
 from actorflow.core.joins import Held, fire_joins
 from actorflow.graph.edges import EdgeGroup, FanInEdges
+from actorflow.graph.failures import may_carry
 from actorflow.graph.graph import Graph
+from actorflow.policy import ExecutorFailure
 
 __all__ = ["Dropped", "Routing", "join_up", "route"]
 
@@ -71,6 +73,9 @@ def route(graph: Graph, source_id: str, sent: Sent, into: Routing) -> Generator[
     reason = "no_such_target" if aim is not None and aim not in graph.nodes else "no_edge"
     for group in graph.outgoing.get(source_id, ()):
         if aim is not None and aim not in group.targets:
+            continue
+        if type(value) is ExecutorFailure and not may_carry(graph, group, value):
+            reason = "type"
             continue
         chosen = group.targets if group.always else (yield from _choose(group, value))
         if aim is not None:

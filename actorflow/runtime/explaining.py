@@ -16,8 +16,8 @@ from actorflow.core.joins import Join
 from actorflow.core.snapshot import JOINS
 from actorflow.core.timers import Timer
 from actorflow.runtime.activity import Activity
-from actorflow.runtime.actor import Slot
 from actorflow.runtime.explanation import Explanation, HeldLease, Inbox, OpenRequest, WaitingJoin, WaitingTimer
+from actorflow.runtime.slot import Slot
 from actorflow.runtime.workflow_core import WorkflowCore
 
 __all__ = ["explain", "left_over"]

@@ -13,6 +13,7 @@ from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.coercion.answers import coerce
 from actorflow.core.effects import REMOVED, Delivery, PendingRequest
 from actorflow.core.snapshot import INFLIGHT, OUTPUTS, REQUESTS, RUN, TIMERS, Changes, RunMark, Snapshot
+from actorflow.core.trials import Trials
 from actorflow.core.types import compile_type, describe
 from actorflow.errors import (
     CheckpointError,
@@ -25,7 +26,7 @@ from actorflow.errors import (
 from actorflow.graph.committing import drop_joins
 from actorflow.graph.routing import Dropped
 from actorflow.runtime.definition import Definition
-from actorflow.runtime.journal import read_finished
+from actorflow.runtime.journal import read_journal
 from actorflow.runtime.recorder import Durability
 from actorflow.runtime.standing import Standing
 from actorflow.runtime.storing import storage_errors
@@ -263,7 +264,9 @@ async def load_standing(
     checkpoint = await _read(arguments, workflow_id)
     if arguments.checkpoint_id is LATEST and standing.head_id == checkpoint.id and standing.is_stored:
         inflight = standing.snapshot.inflight
-        kept = await read_finished(arguments.storage, workflow_id, checkpoint.id, inflight, definition.codec)
+        kept = await read_journal(
+            arguments.storage, workflow_id, checkpoint.id, inflight, codec=definition.codec, trials=standing.trials
+        )
         standing.finished = {**kept, **standing.finished}
         return standing
     snapshot = decode_checkpoint(definition, checkpoint)
@@ -273,12 +276,19 @@ async def load_standing(
         mark = snapshot.mark.branched(workflow_id)
         snapshot.apply({RUN: mark})
         ledger.skip({RUN: mark})
-    finished = {}
+    finished, trials = {}, Trials()
     if arguments.checkpoint_id is LATEST:  # an explicit checkpoint is taken as it was committed
-        finished = await read_finished(
-            arguments.storage, workflow_id, checkpoint.id, snapshot.inflight, definition.codec
+        finished = await read_journal(
+            arguments.storage, workflow_id, checkpoint.id, snapshot.inflight, codec=definition.codec, trials=trials
         )
-    return Standing(snapshot=snapshot, head=checkpoint, storage=arguments.storage, ledger=ledger, finished=finished)
+    return Standing(
+        snapshot=snapshot,
+        head=checkpoint,
+        storage=arguments.storage,
+        ledger=ledger,
+        finished=finished,
+        trials=trials,
+    )
 
 
 def decode_checkpoint(definition: Definition, checkpoint: Checkpoint) -> Snapshot:

@@ -33,10 +33,10 @@ from actorflow.events import (
 )
 from actorflow.graph.committing import commit_arrivals, commit_superstep
 from actorflow.runtime.activity import Activity
-from actorflow.runtime.actor import Slot
 from actorflow.runtime.actor_group import ActorGroup
 from actorflow.runtime.answers import Answers
 from actorflow.runtime.asking import answered
+from actorflow.runtime.cleanup import CleanupWatch
 from actorflow.runtime.emitter import Emitter
 from actorflow.runtime.ending import EndEvent, end_events, leaf, result_of
 from actorflow.runtime.explaining import explain, left_over
@@ -48,10 +48,14 @@ from actorflow.runtime.opening import Opening, RunArguments, answer_changes
 from actorflow.runtime.recorder import GRACE, Durability, Recorder
 from actorflow.runtime.run import Run, RunResult
 from actorflow.runtime.run_port import RunPort
+from actorflow.runtime.slot import Slot
+from actorflow.runtime.supervision import Supervision
 from actorflow.runtime.waiting import Waiting
 from actorflow.runtime.workflow_core import WorkflowCore
 
 __all__ = ["Runner"]
+
+_NOTHING: Mapping[int, Finished] = MappingProxyType({})
 
 
 class Runner:
@@ -86,7 +90,11 @@ class Runner:
         self._emitter = Emitter(run.id, run.sink, core.standing.told)
         run_port = RunPort(core.definition, core.standing, self._emitter, MappingProxyType(dict(arguments.config)))
         keeps_each = arguments.durability is Durability.DELIVERY
-        self._actors = ActorGroup(core.executors, core.states, run_port, self._keep if keeps_each else None)
+        self._supervision = Supervision(run_port, core.turns, self._keep)
+        self._actors = ActorGroup(
+            core.executors, core.states, run_port, self._supervision, self._keep if keeps_each else None
+        )
+        self._cleanup = CleanupWatch(self._actors, self._emitter, core.id, core.definition.cleanup_grace)
         self._answers = Answers()
         self._waiting = Waiting(self._answers, wait_for_responses, lease)
         self._nursery: trio.Nursery | None = None
@@ -146,6 +154,7 @@ class Runner:
                 try:
                     await self._body(nursery)
                 except trio.Cancelled:
+                    self._cleanup.begin(nursery)
                     raise
                 except BaseException as error:  # noqa: BLE001 - an outcome is a value; raised to the caller at the end
                     self._fail(error)
@@ -176,6 +185,7 @@ class Runner:
             pass
         self._answers.closed = True
         if self._actors.failed:
+            self._cleanup.begin(nursery)
             nursery.cancel_scope.cancel(reason=f"superstep {self._emitter.superstep} of run {self._run.id} failed")
             return
         self._actors.stop()
@@ -190,6 +200,7 @@ class Runner:
         if self._failure is None:
             self._failure = error
         if self._nursery is not None:
+            self._cleanup.begin(self._nursery)
             self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} failed: {error!r}")
 
     async def _announce(self) -> None:
@@ -223,7 +234,7 @@ class Runner:
         if opening.changes is not None:
             await recorder.commit(opening.changes, opening.superstep, opening.kind, opens=True)
         if opening.kind is CheckpointKind.ENTRY and opening.changes is not None:
-            standing.finished = {}
+            standing.finished, standing.trials = {}, standing.trials.next_superstep()
         self._renew_limit()
         await self._warn_of_a_second_root()
         leftovers, standing.leftovers = standing.leftovers, []
@@ -266,7 +277,7 @@ class Runner:
         self._activity.since = trio.current_time()
         await emitter.emit(SuperstepStartedEvent)
         actors.slots = [Slot(index, delivery) for index, delivery in enumerate(snapshot.inflight)]
-        if self._standing.finished:
+        if self._standing.finished or self._standing.trials:
             await self._take_up_finished()
         if not await actors.work(nursery):
             return False
@@ -285,7 +296,9 @@ class Runner:
             )
         )
         self._answers.expire(result.expired)
+        result.changes.update(self._supervision.restart_changes())
         await recorder.commit(result.changes, superstep, CheckpointKind.SUPERSTEP)
+        self._supervision.end_superstep()
         actors.slots = ()
         if result.dropped:
             await emitter.tell_dropped(result.dropped)
@@ -307,13 +320,13 @@ class Runner:
             finished = kept.get(slot.index)
             if finished is not None and finished.delivery is slot.delivery:
                 slot.finished = finished
-        if self._actors.keep is not None:
-            await self._actors.keep(self._actors.finished)
+        if self._actors.keep is not None or self._standing.trials:
+            await self._keep(self._actors.finished if self._actors.keep is not None else {})
         for executor_id, state in self._actors.states_after.items():
             await self._core.states.give(executor_id, state)
 
-    async def _keep(self, finished: Mapping[int, Finished]) -> None:
-        """Store a finished delivery of the superstep under way, before its actor goes on."""
+    async def _keep(self, finished: Mapping[int, Finished] = _NOTHING) -> None:
+        """Store a finished delivery of the superstep under way, and what was tried, before its actor goes on."""
         if self._recorder is None or not self._recorder.stands_on_head:
             return  # told to go on without a checkpoint: there is nothing stored that this could follow
         try:
@@ -326,8 +339,9 @@ class Runner:
                 self._fail(error)
 
     async def _write_journal(self, finished: Mapping[int, Finished]) -> None:
-        if self._journal is not None and finished:
-            await self._journal.write(self._standing.head_id, finished)
+        trials = self._standing.trials
+        if self._journal is not None and (finished or trials):
+            await self._journal.write(self._standing.head_id, finished, trials)
 
     def respond(self, request_id: str, value: Any) -> None:
         """Check an answer and keep it for the next superstep boundary."""
@@ -378,6 +392,7 @@ class Runner:
             return  # it has failed already, and ends by itself
         self._cancelled = True
         if self._nursery is not None:
+            self._cleanup.begin(self._nursery)
             self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} was cancelled")
 
     def explain(self) -> Explanation:
