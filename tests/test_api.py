@@ -69,7 +69,7 @@ def test_all_is_sorted_complete_and_true(module):
 @pytest.mark.parametrize(("name", "error"), [(name, getattr(errors, name)) for name in errors.__all__])
 def test_every_error_is_ours_and_fits_a_builtin(name, error):
     assert issubclass(error, errors.ActorflowError)
-    builtin = (ValueError, TypeError, RuntimeError, LookupError)
+    builtin = (ValueError, TypeError, RuntimeError, LookupError, TimeoutError)
     assert name == "ActorflowError" or issubclass(error, builtin)
 
 
@@ -91,8 +91,8 @@ def test_every_kind_of_event_has_its_own_wire_name():
 @pytest.mark.parametrize(
     ("function", "names"),
     [
-        (actorflow.Executor.__init__, ["self", "id", "concurrency"]),
-        (actorflow.executor, ["function", "id", "concurrency"]),
+        (actorflow.Executor.__init__, ["self", "id", "policy", "concurrency", "rate_limit"]),
+        (actorflow.executor, ["function", "id", "policy", "concurrency", "rate_limit"]),
         (actorflow.handler, ["function", "input", "output", "workflow_output"]),
         (actorflow.response_handler, ["function", "request", "response", "output", "workflow_output"]),
         (actorflow.WorkflowContext.send_message, ["self", "message", "target_id"]),
@@ -106,8 +106,13 @@ def test_every_kind_of_event_has_its_own_wire_name():
         (
             actorflow.WorkflowBuilder.__init__,
             ["self", "name", "start_executor", "description", "max_supersteps", "checkpoint_storage", "output_from",
-             "intermediate_output_from", "reducers", "state_types", "strict", "checkpoint_failures"],
+             "intermediate_output_from", "reducers", "state_types", "strict", "checkpoint_failures", "policy", "max_concurrency", "cleanup_grace"],
         ),
+        (actorflow.Retry, ["attempts", "delay", "factor", "max_delay", "jitter", "on"]),
+        (actorflow.SupervisionPolicy, ["timeout", "retry", "on_failure", "restarts"]),
+        (actorflow.RestartIntensity, ["max_restarts", "period"]),
+        (actorflow.RateLimit, ["limit", "period"]),
+        (actorflow.ExecutorFailure, ["executor_id", "error_type", "error_message", "message", "attempts"]),
         (actorflow.WorkflowBuilder.add_edge, ["self", "source", "target", "condition"]),
         (actorflow.WorkflowBuilder.add_fan_out_edges, ["self", "source", "targets"]),
         (actorflow.WorkflowBuilder.add_multi_selection_edge_group, ["self", "source", "targets", "selection_func"]),
@@ -158,7 +163,7 @@ def test_stream_and_start_take_all_that_run_takes():
         ),
         (actorflow.Run, "id status result events"),
         (actorflow.RunResult, "outputs intermediate_outputs requests status events supersteps checkpoint_id"),
-        (actorflow.WorkflowContext, "source_executor_ids request_id superstep attempt config delivery_id"),
+        (actorflow.WorkflowContext, "source_executor_ids request_id superstep attempt is_cancelled config delivery_id"),
         (actorflow.Executor, "on_start on_stop on_checkpoint_save on_checkpoint_restore type_name"),
         (actorflow.CheckpointStorage, "load latest list lineage children delete save"),
         (
@@ -249,5 +254,5 @@ def test_the_pure_floors_import_no_trio():
 
     assert imported & {"trio", "apsw", "structlog", "asyncio"} == set()
     assert {name for name in imported if name.startswith("actorflow.")} <= {
-        "actorflow.core", "actorflow.graph", "actorflow.errors", *names,
+        "actorflow.core", "actorflow.graph", "actorflow.errors", "actorflow.policy", *names,
     }  # fmt: skip

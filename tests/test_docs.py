@@ -77,6 +77,14 @@ def test_the_readme_shows_a_program_and_the_two_commands():
     assert "pip install -e '.[dev]' && pytest" in readme
 
 
+def test_every_rule_of_supervision_has_a_test():
+    rules = re.findall(r"^\| (S\d\d) \|", (ROOT / "docs" / "supervision.md").read_text(encoding="utf-8"), re.MULTILINE)
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+
+    assert rules == [f"S{number:02}" for number in range(1, len(rules) + 1)]
+    assert [rule for rule in rules if f"def test_{rule.lower()}_" not in tests] == []
+
+
 @pytest.mark.parametrize(
     "module", [actorflow, actorflow.events, actorflow.errors, actorflow.testing, actorflow.storage]
 )

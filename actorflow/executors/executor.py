@@ -86,7 +86,7 @@ class Executor:
     async def on_stop(self, ctx: WorkflowContext[Any, Any]) -> None:
         """Clean up; runs in the actor's task when the run ends in any way, if `on_start` succeeded.
 
-        After a failure or a cancellation it runs shielded, for at most five seconds. Not called when the process dies.
+        After a failure or a cancellation it runs shielded, for at most the workflow's `cleanup_grace`. Not called when the process dies.
         """
 
     async def on_checkpoint_save(self) -> Mapping[str, Any]:

@@ -49,8 +49,8 @@ class ActorPort(Protocol):
         """An actor cannot finish its deliveries."""
         ...
 
-    def actor_ended(self, actor: Actor) -> None:
-        """An actor's task is about to end."""
+    def actor_ended(self) -> None:
+        """An actor's task has ended."""
         ...
 
 
@@ -65,6 +65,7 @@ class Actor:
         port: Told how far it is.
         supervision: Sees its deliveries through, where a policy or a limit says so.
         stop_error: What ``on_stop`` raised.
+        ended: Whether its task has ended.
     """
 
     executor: Executor
@@ -73,6 +74,7 @@ class Actor:
     port: ActorPort
     supervision: Supervision
     stop_error: Exception | None = None
+    ended: bool = False
     _inbox: Handover[list[Slot] | None] = attrs.Factory(Handover)
     _overlay: Mapping[str, Any] = _NOTHING
     _before: Any = REMOVED
@@ -103,27 +105,24 @@ class Actor:
         assert batch is not None
         try:
             error = await self._start()
-            if error is None:
-                await self._serve(batch)
+            if error is not None:
+                batch[0].error = error
+                self.port.actor_failed()
                 return
-            batch[0].error = error
-            self.port.actor_failed()
-        finally:
-            self.port.actor_ended(self)
-
-    async def _serve(self, batch: list[Slot] | None) -> None:
-        stopped = False
-        try:
             while batch is not None:
                 await self._work(batch)
                 del batch  # a parked actor keeps no messages alive
                 batch = await self._inbox.take()
-            stopped = True  # before: a cancelled on_stop is not begun again
-            await self._stop()
+            if self._has_on_stop:
+                await self._stop()
         finally:
-            if not stopped:
-                with trio.move_on_after(self.run_port.definition.cleanup_grace, shield=True):
-                    await self._stop()
+            try:
+                if self._started and self._has_on_stop:
+                    with trio.move_on_after(self.run_port.definition.cleanup_grace, shield=True):
+                        await self._stop()
+            finally:
+                self.ended = True
+                self.port.actor_ended()
 
     async def _start(self) -> BaseException | None:
         """Run the hook; its error is the outcome."""
@@ -146,9 +145,9 @@ class Actor:
         return await self.states.capture(self.executor)
 
     async def _stop(self) -> None:
-        if type(self.executor).on_stop is Executor.on_stop or not self._started:
+        if not (self._has_on_stop and self._started):
             return
-        self._started = False
+        self._started = False  # before: a cancelled on_stop is not begun again
         try:
             await self.executor.on_stop(WorkflowContext(self.run_port, self.executor.id, self._table))
         except Exception as error:  # noqa: BLE001 - an outcome is a value
@@ -181,11 +180,17 @@ class Actor:
                 pool.start_soon(self._drain, queue, pool, name=f"actor:{self.executor.id}#{number + 1}")
 
     async def _drain(self, queue: Iterator[Slot], pool: trio.Nursery | None = None) -> None:
+        supervisor = self._supervisor
         for count, slot in enumerate(queue, 1):
             if slot.finished is not None:  # by the run that failed before; not run again
                 self._take_over(slot.finished)
                 continue
-            await self._handle(slot)
+            if supervisor is None:
+                error = await self.attempt(slot)
+                if error is not None:
+                    slot.note_failure(self.run_port.superstep, error)
+            else:
+                await self._see_through(supervisor, slot)
             if slot.error is not None:
                 self._failed = True
                 self.port.actor_failed()  # at once: others of a pool may be at work for long
@@ -202,14 +207,8 @@ class Actor:
         """The next delivery follows this one."""
         self._overlay, self._before = finished.overlay, finished.state_after
 
-    async def _handle(self, slot: Slot) -> None:
-        """See a delivery through; its outcome goes into the slot. Only Cancelled gets out."""
-        if self._supervisor is None:
-            error = await self.attempt(slot)
-            if error is not None:
-                slot.note_failure(self.run_port.superstep, error)
-            return
-        verdict, error = await self._supervisor.see_through(self, slot)
+    async def _see_through(self, supervisor: Supervisor, slot: Slot) -> None:
+        verdict, error = await supervisor.see_through(self, slot)
         if verdict is Verdict.RESTART and self._lapse is None:
             assert isinstance(error, Exception)
             self._lapse = slot, error
@@ -264,7 +263,7 @@ class Actor:
         self, limit: float, number: int, spec: HandlerSpec, arguments: tuple[Any, ...], ctx: WorkflowContext[Any, Any]
     ) -> None:
         """Call the handler; one that is not done in time is cancelled and waited for. One that returns is done, however late."""
-        with trio.move_on_after(limit) as scope:
+        with trio.CancelScope(relative_deadline=limit) as scope:
             await self._call(spec, arguments, ctx)
         if scope.cancelled_caught:
             raise ExecutorTimeoutError(self.executor.id, limit, number)
@@ -288,6 +287,10 @@ class Actor:
     @property
     def _committed(self) -> Any:
         return self.run_port.standing.snapshot.get((EXECUTORS, self.executor.id))
+
+    @property
+    def _has_on_stop(self) -> bool:
+        return type(self.executor).on_stop is not Executor.on_stop
 
     @property
     def _may_go_on(self) -> bool:

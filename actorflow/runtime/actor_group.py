@@ -31,8 +31,7 @@ class ActorGroup:
         supervision: Sees deliveries through, where a policy or a limit says so.
         keep: Stores a delivery that has finished, before its actor's next one begins; None to store none.
         slots: The deliveries under way, in canonical order; none between supersteps.
-        at_work: Executors whose task has not ended, by id.
-        all_ended: Called when the last of them has.
+        all_ended: Called when the task of the last actor has ended.
     """
 
     executors: Mapping[str, Executor]
@@ -41,10 +40,10 @@ class ActorGroup:
     supervision: Supervision
     keep: Callable[[Mapping[int, Finished]], Awaitable[None]] | None = None
     slots: Sequence[Slot] = ()
-    at_work: dict[str, Actor] = attrs.Factory(dict)
     all_ended: Callable[[], None] | None = None
     _actors: dict[str, Actor] = attrs.Factory(dict)
     _busy: int = 0
+    _ended: int = 0
     _barrier: Handover[None] = attrs.Factory(Handover)
 
     async def work(self, nursery: trio.Nursery) -> bool:
@@ -62,7 +61,7 @@ class ActorGroup:
             if actor is not None:
                 actor.wake(slots)
                 continue
-            actor = self._actors[executor_id] = self.at_work[executor_id] = Actor(
+            actor = self._actors[executor_id] = Actor(
                 self.executors[executor_id], self.run_port, self.states, self, self.supervision
             )
             nursery.start_soon(actor.main, slots, name=f"actor:{executor_id}")
@@ -84,11 +83,16 @@ class ActorGroup:
         """An actor cannot finish its deliveries: the superstep is lost, so the barrier opens at once."""
         self._barrier.give(None)
 
-    def actor_ended(self, actor: Actor) -> None:
-        """An actor's task is about to end."""
-        del self.at_work[actor.executor.id]
-        if not self.at_work and self.all_ended is not None:
+    def actor_ended(self) -> None:
+        """An actor's task has ended."""
+        self._ended += 1
+        if self.all_ended is not None and self._ended == len(self._actors):
             self.all_ended()
+
+    @property
+    def at_work(self) -> list[str]:
+        """Executors whose task has not ended."""
+        return [executor_id for executor_id, actor in self._actors.items() if not actor.ended]
 
     def stop(self) -> None:
         """Let the parked actors end."""

@@ -32,14 +32,10 @@ class CleanupWatch:
     emitter: Emitter
     workflow_id: str
     grace: float
-    _begun: bool = False
     _shield: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
 
     def begin(self, nursery: trio.Nursery) -> None:
-        """Watch from now on, in the nursery of the actors; nothing happens the second time, or if none is at work."""
-        if self._begun or not self.actors.at_work:
-            return
-        self._begun = True
+        """Watch from now on, in the nursery of the actors."""
         self.actors.all_ended = self._end
         nursery.start_soon(self._watch, name=f"cleanup of run {self.emitter.run_id}")
 

@@ -94,7 +94,7 @@ class Runner:
         self._actors = ActorGroup(
             core.executors, core.states, run_port, self._supervision, self._keep if keeps_each else None
         )
-        self._cleanup = CleanupWatch(self._actors, self._emitter, core.id, core.definition.cleanup_grace)
+        self._cleanup: CleanupWatch | None = None
         self._answers = Answers()
         self._waiting = Waiting(self._answers, wait_for_responses, lease)
         self._nursery: trio.Nursery | None = None
@@ -154,7 +154,7 @@ class Runner:
                 try:
                     await self._body(nursery)
                 except trio.Cancelled:
-                    self._cleanup.begin(nursery)
+                    self._watch_cleanup(nursery)
                     raise
                 except BaseException as error:  # noqa: BLE001 - an outcome is a value; raised to the caller at the end
                     self._fail(error)
@@ -185,7 +185,7 @@ class Runner:
             pass
         self._answers.closed = True
         if self._actors.failed:
-            self._cleanup.begin(nursery)
+            self._watch_cleanup(nursery)
             nursery.cancel_scope.cancel(reason=f"superstep {self._emitter.superstep} of run {self._run.id} failed")
             return
         self._actors.stop()
@@ -200,7 +200,7 @@ class Runner:
         if self._failure is None:
             self._failure = error
         if self._nursery is not None:
-            self._cleanup.begin(self._nursery)
+            self._watch_cleanup(self._nursery)
             self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} failed: {error!r}")
 
     async def _announce(self) -> None:
@@ -392,12 +392,19 @@ class Runner:
             return  # it has failed already, and ends by itself
         self._cancelled = True
         if self._nursery is not None:
-            self._cleanup.begin(self._nursery)
+            self._watch_cleanup(self._nursery)
             self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} was cancelled")
 
     def explain(self) -> Explanation:
         """Say what the run waits for."""
         return explain(self._core)
+
+    def _watch_cleanup(self, nursery: trio.Nursery) -> None:
+        """From here on, actors that take long to end are reported."""
+        if self._cleanup is None and self._actors.at_work:
+            grace = self._definition.cleanup_grace
+            self._cleanup = CleanupWatch(self._actors, self._emitter, self._core.id, grace)
+            self._cleanup.begin(nursery)
 
     def _gather_failures(self, *, outside: bool) -> None:
         """Find what the run failed of, unless the runner itself failed; what handlers raise while cancelled is no failure."""

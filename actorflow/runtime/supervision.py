@@ -22,7 +22,7 @@ import trio
 from actorflow.clock import wall_time
 from actorflow.core.effects import Effects, Finished, Sent
 from actorflow.core.snapshot import RESTARTS, Changes
-from actorflow.core.trials import Trials
+from actorflow.core.trials import Trial, Trials
 from actorflow.events import ExecutorFailedEvent, ExecutorRetryingEvent, MessageDroppedEvent, WarningEvent
 from actorflow.executors.executor import Executor
 from actorflow.policy import ExecutorFailure, SupervisionPolicy
@@ -72,18 +72,22 @@ class Supervision:
     port: RunPort
     turns: Turns
     record: Callable[[], Awaitable[None]] | None
-    # Time of day, moved on by trio's clock, so that a clock that is set moves no window while the run lasts.
-    _epoch: float = attrs.field(factory=lambda: wall_time() - trio.current_time())
+    _epoch: float | None = None
 
     def supervisor(self, executor: Executor) -> Supervisor | None:
         """Who watches over an executor; None where nothing could happen that a failure of the run is not."""
-        policy = executor.policy or self.port.definition.policy or _BARE
+        policy = executor.policy or self.port.definition.policy
         turn = self.turns.of(executor.id)
+        if policy is None:
+            return None if turn is None else Supervisor(self, executor.id, _BARE, turn)
         return None if policy.is_bare and turn is None else Supervisor(self, executor.id, policy, turn)
 
     def now(self) -> float:
-        """The time of day."""
-        return self._epoch + trio.current_time()
+        """The time of day, moved on by trio's clock: a clock that is set moves no window while the run lasts."""
+        now = trio.current_time()
+        if self._epoch is None:
+            self._epoch = wall_time() - now
+        return self._epoch + now
 
     @property
     def trials(self) -> Trials:
@@ -136,10 +140,14 @@ class Supervisor:
         Returns:
             What became of it, and the last attempt's error.
         """
-        number = await self._take_up(slot)
+        trial = self.run.trials.of(slot.index, slot.delivery)
+        number = 1 if trial is None else await self._take_up(trial)
         while True:
             slot.attempt = number
-            error = await self._attempt_in_turn(actor, slot, number)
+            if self.turn is None:
+                error = await actor.attempt(slot, number, self.policy.timeout)
+            else:
+                error = await self._attempt_in_turn(self.turn, actor, slot)
             if error is None:
                 return Verdict.DONE, None
             if not isinstance(error, Exception):
@@ -154,24 +162,19 @@ class Supervisor:
                 return self._fail(slot, refusal), refusal
             number += 1
 
-    async def _take_up(self, slot: Slot) -> int:
+    async def _take_up(self, trial: Trial) -> int:
         """Wait for what is left of a gap that an earlier run began; returns the number of the next attempt."""
-        trial = self.run.trials.of(slot.index, slot.delivery)
-        if trial is None:
-            return 1
         remaining = min(trial.due - self.run.now(), trial.delay)  # a clock that was set back makes no gap longer
         if remaining > 0:
             await trio.sleep(remaining)
         return trial.attempts + 1
 
-    async def _attempt_in_turn(self, actor: Supervised, slot: Slot, number: int) -> BaseException | None:
-        if self.turn is None:
-            return await actor.attempt(slot, number, self.policy.timeout)
-        await self.turn.begin()
+    async def _attempt_in_turn(self, turn: Turn, actor: Supervised, slot: Slot) -> BaseException | None:
+        await turn.begin()
         try:
-            return await actor.attempt(slot, number, self.policy.timeout)
+            return await actor.attempt(slot, slot.attempt, self.policy.timeout)
         finally:
-            self.turn.end()
+            turn.end()
 
     def _covers(self, error: Exception) -> bool:
         return self.policy.retry is not None and self.policy.retry.covers(error)

@@ -105,6 +105,24 @@ async def stream(count):
             pass
 
 
+async def pool(count, workers):
+    """`count` messages in one memory channel, handled by `workers` tasks that yield to each other once a message."""
+    sender, receiver = trio.open_memory_channel(math.inf)
+    results = [None] * count
+
+    async def work():
+        async for number in receiver:
+            await trio.lowlevel.checkpoint()
+            results[number] = number
+
+    with sender:
+        for number in range(count):
+            sender.send_nowait(number)
+    async with trio.open_nursery() as nursery:
+        for _ in range(workers):
+            nursery.start_soon(work)
+
+
 def sleepers(count, asleep):
     """One actor that wakes `count` which never end; sets `asleep` when all of them sleep."""
     left = count

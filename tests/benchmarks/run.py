@@ -25,7 +25,9 @@ import limits
 import trio
 import workloads
 
-from actorflow import LATEST, SqliteCheckpointStorage
+from actorflow import LATEST, Retry, SqliteCheckpointStorage, SupervisionPolicy
+
+_SUPERVISED = {"policy": SupervisionPolicy(timeout=60, retry=Retry(3, delay=1), on_failure="drop")}
 
 
 class Span:
@@ -110,6 +112,16 @@ def cases(folder):
     resumed = Resumed(Path(folder) / "resumed")
     yield Case("w9", "resume the latest of 1,000", resumed.ours, resumed.bare, 1, "resume")
     yield Case("w10", "cancel 1,000 sleepers", _cancels, _cancels_bare, 1, "cancel", "wall")
+    for workers in (10, 100):
+        for options, label in (({}, ""), (_SUPERVISED, ", supervised")):
+            yield Case(
+                "w11",
+                f"10,000 to a pool of {workers}{label}",
+                lambda w=workers, o=options: _pools(w, o),
+                lambda w=workers: lambda: limits.pool(10_000, w),
+                10_000,
+                "message",
+            )
     yield Case(
         "idle",
         "loop beside 1,000 idle, to alone",
@@ -211,6 +223,15 @@ class Resumed:
         return run
 
 
+def _pools(workers, options):
+    workflow = workloads.pool(workers, **options)
+
+    async def run():
+        await workflow.run(10_000)
+
+    return run
+
+
 def _streams():
     workflow = workloads.emitter(10_000)
 
@@ -293,7 +314,7 @@ def measure(case, rounds):
 def main():
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="w1 to w10, idle")
+    parser.add_argument("names", nargs="*", help="w1 to w11, idle")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     print(f"{'':5} {'workload':34} {'clock':>5} {'actorflow':>12} {'bare':>12}  ratio")

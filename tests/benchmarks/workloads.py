@@ -92,6 +92,25 @@ def fan(width, worker=Step):
     return builder.add_fan_out_edges("start", workers).add_fan_in_edges(workers, Join("join")).build()
 
 
+class Spread(Executor):
+    @handler
+    async def go(self, x: int, ctx: WorkflowContext[int]) -> None:
+        for number in range(x):
+            ctx.send_message(number)
+
+
+class Pooled(Executor):
+    @handler
+    async def go(self, x: int, ctx: WorkflowContext) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+def pool(workers, **options):
+    """One to any number of messages for one executor that handles `workers` at once."""
+    pooled = Pooled("pooled", concurrency=workers, **options)
+    return WorkflowBuilder(name="pool", start_executor=Spread("spread")).add_edge("spread", pooled).build()
+
+
 class Emitter(Executor):
     def __init__(self, count):
         super().__init__("emitter")
