@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actorflow import InMemoryCheckpointStorage, SqliteCheckpointStorage
+from actorflow.checkpoint import fsck as fsck_module
 from actorflow.checkpoint.fsck import MOST_FINDINGS
+from actorflow.checkpoint.sqlite import inspecting
 from actorflow.errors import CheckpointError
 from actorflow.testing.storage_conformance import RandomHistory, make_commit, make_entry
 
@@ -378,6 +380,51 @@ async def test_the_check_of_the_file_itself_can_be_cancelled(path):
                 await storage.inspect()
         assert scope.cancelled_caught
         assert (await storage.fsck()).ok
+
+
+async def test_a_cancellation_that_comes_while_a_thread_looks_is_heard(path, monkeypatch):
+    await write(path)
+    scope = trio.CancelScope()
+    whole = inspecting._file_faults
+
+    def cancel_first(connection):
+        trio.from_thread.run_sync(scope.cancel)
+        yield from whole(connection)
+
+    monkeypatch.setattr(inspecting, "_STEPS", 1)
+    monkeypatch.setattr(inspecting, "_file_faults", cancel_first)
+    with SqliteCheckpointStorage(path) as storage:
+        with scope:
+            await storage.inspect()
+        assert scope.cancelled_caught
+        monkeypatch.undo()
+        assert (await storage.fsck()).ok
+
+
+async def test_a_run_that_names_nothing_is_a_finding_about_the_file(path):
+    await write(path)
+    alter(path, "INSERT INTO run (id, workflow, definition, graph_signature) VALUES ('lost', 77, 1, '')")
+    assert told(await look(path)) == [("file", "")]
+
+
+async def test_a_number_given_anew_after_a_delete_is_no_damage(monkeypatch):
+    """Between two pages the latest is deleted, and another one gets its number."""
+    monkeypatch.setattr(fsck_module, "PAGE", 3)
+
+    class Busy(InMemoryCheckpointStorage):
+        async def read_rows(self, after=0, limit=100, *, workflow_id=None):
+            rows = await super().read_rows(after, limit, workflow_id=workflow_id)
+            if after == 0 and "c" in self._records:
+                await self.delete("c")
+                await self.save(make_commit("another", "b"))
+            return rows
+
+    storage = Busy()
+    for commit in (make_commit("a"), make_commit("b", "a"), make_commit("c", "b")):
+        await storage.save(commit)
+    report = await storage.fsck()
+    assert report.ok, str(report)
+    assert report.checkpoints == 4
 
 
 async def test_a_file_that_is_none_of_ours_is_an_error(path):
