@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from actorflow import InMemoryCheckpointStorage, SqliteCheckpointStorage
 from actorflow.checkpoint import fsck as fsck_module
+from actorflow.checkpoint.digests import reseal
 from actorflow.checkpoint.fsck import MOST_FINDINGS
 from actorflow.checkpoint.sqlite import inspecting
+from actorflow.checkpoint.stored_rows import Finding
 from actorflow.errors import CheckpointError
 from actorflow.testing.storage_conformance import RandomHistory, make_commit, make_entry
 
@@ -425,6 +427,40 @@ async def test_a_number_given_anew_after_a_delete_is_no_damage(monkeypatch):
     report = await storage.fsck()
     assert report.ok, str(report)
     assert report.checkpoints == 4
+
+
+async def test_a_seal_on_what_was_never_cut_off_is_found_however_well_made():
+    storage = InMemoryCheckpointStorage()
+    for commit in BRANCHED:
+        await storage.save(commit)
+    record = storage._records["b"]
+    sealed = attrs.evolve(record, seal=reseal(record.info, record.payload, record.full))
+    storage._records["b"] = storage._workflows["workflow"]["b"] = sealed
+    assert told(await storage.fsck()) == [("seal", "b")]
+
+
+async def test_rows_that_cannot_be_read_end_the_report_of_a_file_known_to_be_damaged():
+    """And are an error where nothing is known: the storage is out of reach."""
+
+    class Broken(InMemoryCheckpointStorage):
+        known = True
+
+        async def inspect(self):
+            return [Finding("file", "", "", "pages are torn")] if self.known else []
+
+        async def read_rows(self, after=0, limit=100, *, workflow_id=None):
+            if after:
+                raise CheckpointError("no page there")
+            return await super().read_rows(after, 1, workflow_id=workflow_id)
+
+    storage = Broken()
+    await storage.save(make_commit("a"))
+    report = await storage.fsck()
+    assert [finding.kind for finding in report.findings] == ["file", "file"]
+    assert "no page there" in str(report)
+    storage.known = False
+    with pytest.raises(CheckpointError, match="no page there"):
+        await storage.fsck()
 
 
 async def test_a_file_that_is_none_of_ours_is_an_error(path):

@@ -414,6 +414,27 @@ async def test_an_id_that_somebody_advances_is_not_forked_to(storage):
     await storage.fork(line[0].id, workflow_id="fork")
 
 
+async def test_an_id_that_is_taken_is_said_to_be_taken_also_while_it_is_advanced(storage):
+    line = await counted(storage)
+    await counted(storage, id="other")
+    await storage.acquire_lease("other", owner="run")
+    with pytest.raises(CheckpointError, match="already"):
+        await storage.fork(line[0].id, workflow_id="other")
+
+
+async def test_an_id_that_is_taken_at_the_last_moment_is_not_forked_to():
+    class Raced(InMemoryCheckpointStorage):
+        async def acquire_lease(self, workflow_id, *, owner):
+            await self.save(make_commit("first", workflow_id=workflow_id))
+            return await super().acquire_lease(workflow_id, owner=owner)
+
+    storage = Raced()
+    await storage.save(make_commit("a"))
+    with pytest.raises(CheckpointError, match="already"):
+        await storage.fork("a", workflow_id="fork")
+    assert [info.id for info in await storage.list("fork")] == ["first"]
+
+
 async def test_of_many_forks_to_one_id_one_is_written(storage):
     line = await counted(storage)
     refusals = []
