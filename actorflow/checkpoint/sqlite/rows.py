@@ -10,13 +10,12 @@ import attrs
 
 from actorflow.checkpoint import commit_rules
 from actorflow.checkpoint.deltas import merge, unpack_delta
-from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, CheckpointKind, Commit
+from actorflow.checkpoint.headers import KINDS, Page, header_of
+from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit
 from actorflow.checkpoint.sqlite import journal, leases
-from actorflow.clock import EPOCH, MICROSECOND, microseconds
-from actorflow.errors import CheckpointError
+from actorflow.clock import microseconds
 
 __all__ = [
-    "Page",
     "chain_of",
     "children",
     "delete",
@@ -27,8 +26,6 @@ __all__ = [
     "list_headers",
     "load",
 ]
-
-_KINDS = (CheckpointKind.ENTRY, CheckpointKind.SUPERSTEP, CheckpointKind.RESPONSES)
 
 # CROSS JOIN keeps the order of the tables: from the checkpoint to what it names, each by its key.
 _HEADERS = """
@@ -87,7 +84,7 @@ def insert(connection: apsw.Connection, commit: Commit, now: float, place: str) 
     overtakes = leases.check_may_write(connection, info.workflow_id, commit.lease, now)
     existing = connection.execute(_FIND_HEADER, (info.id,)).fetchone()
     if existing is not None:
-        header = _header(existing)
+        header = header_of(existing)
         commit_rules.check_same(header, commit, place)
         return header
     parent = _find_parent(connection, commit, place)
@@ -96,7 +93,7 @@ def insert(connection: apsw.Connection, commit: Commit, now: float, place: str) 
     connection.execute(
         _INSERT,
         (
-            *(info.id, parent, workflow, definition, run, sequence, info.superstep, _KINDS.index(info.kind)),
+            *(info.id, parent, workflow, definition, run, sequence, info.superstep, KINDS.index(info.kind)),
             *(microseconds(info.created_at), info.derived_from, info.format_version),
             *(commit.full, commit.payload),
         ),
@@ -159,16 +156,6 @@ def latest(connection: apsw.Connection, workflow_id: str, place: str) -> Checkpo
         (workflow_id,),
     ).fetchone()
     return load(connection, row[0], place) if row is not None else None
-
-
-@attrs.frozen
-class Page:
-    """Which headers a listing wants; the fields are the arguments of `CheckpointStorage.list`."""
-
-    workflow_id: str | None
-    workflow_name: str | None
-    limit: int | None
-    before: CheckpointID | str | None
 
 
 def list_headers(connection: apsw.Connection, page: Page, place: str) -> list[CheckpointInfo]:
@@ -248,24 +235,4 @@ def _value(connection: apsw.Connection, statement: str, value: str | int) -> int
 
 
 def _headers(rows: Iterable[Any]) -> list[CheckpointInfo]:
-    return [_header(row) for row in rows]
-
-
-def _header(row: Any) -> CheckpointInfo:
-    id_, parent, name, workflow, run, superstep, kind, signature, created, sequence, derived, version = row
-    if not 0 <= kind < len(_KINDS):
-        raise CheckpointError(f"checkpoint {id_!r} is of kind {kind}, which this version does not know")
-    return CheckpointInfo(
-        id=id_,
-        parent_id=parent,
-        workflow_name=name,
-        workflow_id=workflow,
-        run_id=run,
-        superstep=superstep,
-        kind=_KINDS[kind],
-        graph_signature=signature,
-        created_at=EPOCH + created * MICROSECOND,
-        sequence=sequence,
-        derived_from=derived,
-        format_version=version,
-    )
+    return [header_of(row) for row in rows]
