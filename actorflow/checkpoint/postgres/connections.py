@@ -169,6 +169,8 @@ class Sessions:
                 raise Interrupted from None
             if connection.closed:
                 raise _SessionFailed(explain(error, self._server.place)) from error
+            if isinstance(error, pg.UndefinedTable):
+                connection.close()  # the next one sets the schema up again
             raise
         finally:
             self._put_back(connection, closings)

@@ -88,11 +88,10 @@ class PostgresCheckpointStorage:
             _check_limit(name, value)
         try:
             self._place = name_of(dsn, schema)
-        except psycopg.ProgrammingError as error:
-            # The text of a DSN may hold a password, and libpq quotes it.
-            raise ValueError(
-                "dsn is no connection string or URI of libpq; try 'host=... dbname=... user=...'"
-            ) from error
+        except psycopg.ProgrammingError:
+            # Without its cause: libpq quotes what it does not understand, and that may be a password.
+            text = "dsn is no connection string or URI of libpq; try 'host=... dbname=... user=...'"
+            raise ValueError(text) from None
         server = Server(dsn, schema, place=self._place, **limits)
         self._batches = Sessions(attrs.evolve(server, lock_timeout=min(lock_timeout, _BATCH_PATIENCE)))
         self._others = Sessions(server)
