@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
+import trio
 from psycopg import sql
 
 GIVEN = "ACTORFLOW_TEST_POSTGRES"
@@ -83,6 +84,22 @@ class Database:
         count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
         return self.execute(count, self.name)[0][0]
 
+    def slow(self, when, seconds):
+        """Let the server take its time over a checkpoint: at the insert, or at the commit."""
+        self.execute(
+            f"CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$"
+        )
+        kind, time = ("", "") if when == "insert" else ("CONSTRAINT", "DEFERRABLE INITIALLY DEFERRED")
+        self.execute(
+            f"CREATE {kind} TRIGGER dawdle AFTER INSERT ON checkpoint {time} FOR EACH ROW EXECUTE FUNCTION dawdle()"
+        )
+
+    def asleep(self):
+        """How many sessions are held up by that."""
+        count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND wait_event = 'PgSleep'"
+        return self.execute(count, self.name)[0][0]
+
     def drop(self):
         with self.session() as connection:
             drop = sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(self.schema))
@@ -98,3 +115,10 @@ def fresh_database(server: str):
         yield database
     finally:
         database.drop()
+
+
+async def until(condition):
+    """Wait for something that only the server knows."""
+    with trio.fail_after(20):
+        while not await trio.to_thread.run_sync(condition):  # noqa: ASYNC110  # no event tells of it
+            await trio.sleep(0.005)

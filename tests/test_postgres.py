@@ -32,6 +32,7 @@ from actorflow.checkpoint.records import Delta
 from actorflow.errors import CheckpointError
 from actorflow.testing import empty_house
 from actorflow.testing.storage_conformance import make_commit, make_entry
+from tests.postgres import until
 
 
 @pytest.fixture
@@ -119,12 +120,6 @@ async def test_nothing_is_opened_before_the_first_use_nor_left_by_close(database
     assert database.sessions() == 2
     storage.close()
     await until(lambda: database.sessions() == 0)
-
-
-async def until(condition):
-    with trio.fail_after(20):
-        while not await trio.to_thread.run_sync(condition):  # noqa: ASYNC110  # it is the server's state
-            await trio.sleep(0.005)
 
 
 def test_one_object_serves_several_runs_and_is_usable_after_close(storage):
@@ -405,40 +400,23 @@ async def test_a_wait_that_lasts_too_long_is_an_error(database):
         await storage.save(make_commit("b", "a"))
 
 
-def slow(database, when, seconds):
-    """Let the server take its time over a checkpoint: at the insert, or at the commit."""
-    database.execute(
-        f"CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$"
-    )
-    kind, time = ("", "") if when == "insert" else ("CONSTRAINT", "DEFERRABLE INITIALLY DEFERRED")
-    database.execute(
-        f"CREATE {kind} TRIGGER dawdle AFTER INSERT ON checkpoint {time} FOR EACH ROW EXECUTE FUNCTION dawdle()"
-    )
-
-
-def busy(database):
-    statement = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND wait_event = 'PgSleep'"
-    return database.execute(statement, database.name)[0][0]
-
-
 async def test_a_save_the_server_is_at_work_on_can_be_cancelled(database, storage):
     """R06."""
     await storage.save(make_commit("a"))
-    slow(database, "insert", 30)
+    database.slow("insert", 30)
     with trio.fail_after(10):
         async with empty_house(), trio.open_nursery() as nursery:
             nursery.start_soon(storage.save, make_commit("b", "a"))
-            await until(lambda: busy(database) == 1)
+            await until(lambda: database.asleep() == 1)
             nursery.cancel_scope.cancel()
-    assert busy(database) == 0
+    assert database.asleep() == 0
     assert await ids(storage) == ["a"]
 
 
 async def test_a_save_whose_commit_was_sent_is_finished(database, storage):
     """The cancellation waits, the verb returns, and the row is there."""
     await storage.save(make_commit("a"))
-    slow(database, "commit", 0.3)
+    database.slow("commit", 0.3)
     returned = []
 
     async def save():
@@ -448,7 +426,7 @@ async def test_a_save_whose_commit_was_sent_is_finished(database, storage):
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(save)
-        await until(lambda: busy(database) == 1)
+        await until(lambda: database.asleep() == 1)
         nursery.cancel_scope.cancel()
     assert [info.id for info in returned] == ["b"]
     assert await ids(storage) == ["b", "a"]
@@ -457,7 +435,7 @@ async def test_a_save_whose_commit_was_sent_is_finished(database, storage):
 async def test_of_a_batch_the_cancelled_leave_and_the_rest_is_written(database, storage):
     """R06, R24: whoever is cancelled while the batch is at work has written nothing, the others all they wanted."""
     await storage.save(make_commit("a"))
-    slow(database, "insert", 0.05)
+    database.slow("insert", 0.05)
     saved = []
     scopes = [trio.CancelScope() for _ in range(8)]
 
@@ -469,7 +447,7 @@ async def test_of_a_batch_the_cancelled_leave_and_the_rest_is_written(database, 
         for number in range(8):
             nursery.start_soon(save, number)
         for number in (0, 3, 4):
-            await until(lambda: busy(database) == 1)
+            await until(lambda: database.asleep() == 1)
             scopes[number].cancel()
     assert sorted(saved) == sorted(set(await ids(storage)) - {"a"})
     assert set(saved) >= {"1", "2", "5", "6", "7"}
@@ -542,7 +520,7 @@ async def test_a_session_that_is_ended_during_a_verb_is_an_error_of_that_verb(da
 async def test_an_administrator_may_cancel_a_statement(database, storage):
     """It is not taken for a cancellation of ours."""
     await storage.save(make_commit("a"))
-    slow(database, "insert", 30)
+    database.slow("insert", 30)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cancel_backends, database)
         with pytest.raises(CheckpointError, match="administrator") as caught:
@@ -552,13 +530,13 @@ async def test_an_administrator_may_cancel_a_statement(database, storage):
 
 
 async def cancel_backends(database):
-    await until(lambda: busy(database) == 1)
+    await until(lambda: database.asleep() == 1)
     database.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = %s", database.name)
 
 
 async def test_a_batch_whose_session_is_ended_fails_as_a_whole_each_with_an_error_of_its_own(database, storage):
     await storage.save(make_commit("a"))
-    slow(database, "insert", 0.2)
+    database.slow("insert", 0.2)
     errors = []
 
     async def save(number):
@@ -570,7 +548,7 @@ async def test_a_batch_whose_session_is_ended_fails_as_a_whole_each_with_an_erro
     async with trio.open_nursery() as nursery:
         for number in range(6):
             nursery.start_soon(save, number)
-        await until(lambda: busy(database) == 1)
+        await until(lambda: database.asleep() == 1)
         database.end_sessions()
     assert errors
     assert len({id(error) for error in errors}) == len(errors)
