@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import trio
 
-from actorflow.checkpoint.records import CheckpointID, CheckpointKind
+from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointKind
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.events import RequestInfoEvent, WorkflowRunState
 from actorflow.executors.executor import Executor
@@ -23,6 +23,7 @@ from actorflow.runtime.opening import (
     Opening,
     RunArguments,
     check_answer,
+    decode_checkpoint,
     discarded,
     fresh_changes,
     load_standing,
@@ -300,6 +301,20 @@ class Workflow:
     def head(self) -> CheckpointID | None:
         """The checkpoint its state stands on; None if it was derived from none."""
         return self._core.standing.head_id
+
+    @property
+    def stored_types(self) -> tuple[Any, ...]:
+        """Every type that its stored values may have, as annotated; what the tools of a storage take as ``types``."""
+        return self._core.definition.annotations
+
+    def check_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Decode all of a checkpoint, as taking it up would, and let the result go; for ``storage.fsck(check=...)``.
+
+        Raises:
+            GraphMismatchError: It was made by another graph.
+            CheckpointError: It cannot be decoded (CodecError), or was written in a later format.
+        """
+        decode_checkpoint(self._core.definition, checkpoint)
 
     # How a run begins.
 

@@ -7,9 +7,11 @@ import subprocess
 import sys
 
 import apsw
+import attrs
 import pytest
 import trio
 
+from actorflow.checkpoint.digests import chained
 from actorflow.checkpoint.sqlite import tables as sqlite_tables
 from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.checkpoint.sqlite.tables import APPLICATION_ID, SCHEMA_VERSION
@@ -112,7 +114,20 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date(first_version):
         assert (await storage.save(make_commit("d", "c", lease=lease))).sequence == 4
         assert await storage.prune(keep_last=2) == 2
         assert (await storage.load("d")).contents == {"state/x": b"1", "state/last": b"d"}
-    assert version(first_version) == SCHEMA_VERSION == 2
+    assert version(first_version) == SCHEMA_VERSION == 3
+
+
+async def test_what_was_written_before_there_were_digests_has_none_and_what_follows_chains(first_version):
+    """R03: the first digest after the old rows chains to nothing, the next one to it, and a prune changes neither."""
+    with SqliteCheckpointStorage(first_version) as storage:
+        saved = [await storage.save(commit) for commit in (make_commit("d", "c"), make_commit("e", "d"))]
+        expected = chained(
+            attrs.evolve(make_commit("d", "c").info, sequence=4), make_commit("d", "c").payload, False, ""
+        )
+        assert saved[0] == expected
+        assert [info.digest for info in await storage.list()] == [saved[1].digest, saved[0].digest, "", "", ""]
+        await storage.prune(keep_last=3)
+        assert [info.digest for info in await storage.list()] == [saved[1].digest, saved[0].digest, ""]
 
 
 async def test_an_updated_file_is_like_a_new_one(first_version, tmp_path):

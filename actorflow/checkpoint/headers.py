@@ -10,7 +10,7 @@ from actorflow.checkpoint.records import CheckpointID, CheckpointInfo, Checkpoin
 from actorflow.clock import EPOCH, MICROSECOND
 from actorflow.errors import CheckpointError
 
-__all__ = ["KINDS", "Page", "header_of"]
+__all__ = ["KINDS", "Page", "digest_in", "header_of"]
 
 KINDS = (CheckpointKind.ENTRY, CheckpointKind.SUPERSTEP, CheckpointKind.RESPONSES)
 """A kind is stored as its place in here."""
@@ -28,7 +28,7 @@ class Page:
 
 def header_of(row: Any) -> CheckpointInfo:
     """The header in a row: id, parent, names, numbers, in the order in which they are taken apart here."""
-    id_, parent, name, workflow, run, superstep, kind, signature, created, sequence, derived, version = row
+    id_, parent, name, workflow, run, superstep, kind, signature, created, sequence, derived, version, digest = row
     if not 0 <= kind < len(KINDS):
         raise CheckpointError(f"checkpoint {id_!r} is of kind {kind}, which this version does not know")
     return CheckpointInfo(
@@ -44,4 +44,18 @@ def header_of(row: Any) -> CheckpointInfo:
         sequence=sequence,
         derived_from=derived,
         format_version=version,
+        digest=digest_in(digest, id_),
     )
+
+
+def digest_in(stored: object, checkpoint_id: str | None) -> str:
+    """The digest in hex, as a row has it in bytes; empty if it was written before there were digests.
+
+    Raises:
+        CheckpointError: It is something else.
+    """
+    if stored is None:
+        return ""
+    if not isinstance(stored, bytes):
+        raise CheckpointError(f"the digest of checkpoint {checkpoint_id!r} is {stored!r}, not bytes; fsck() tells more")
+    return stored.hex()

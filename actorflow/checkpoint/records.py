@@ -72,6 +72,9 @@ class CheckpointInfo:
         derived_from: A checkpoint that is not in this storage and that the state was derived from, when `parent_id` is
             None: it is in another storage, or was pruned.
         format_version: Version of the stored format.
+        digest: SHA-256 in hex over this checkpoint and, through its parent's digest, all it was derived from; given by
+            the storage (see `actorflow.checkpoint.digests`). Empty until saved, and for what was written before there
+            were digests. It stays what it was when a prune cuts the checkpoint off from its parent.
     """
 
     id: CheckpointID
@@ -86,6 +89,7 @@ class CheckpointInfo:
     sequence: int = 0
     derived_from: CheckpointID | None = None
     format_version: int = FORMAT_VERSION
+    digest: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -132,7 +136,7 @@ class Commit:
     """One atomic write: a new checkpoint and with it the new head of its workflow id.
 
     Attributes:
-        info: The header; the storage gives it its sequence.
+        info: The header; the storage gives it its sequence and its digest.
         payload: The packed delta (see `actorflow.checkpoint.deltas`); opaque to a backend.
         full: Whether the payload stands alone.
         lease: The lease of the workflow id that must be the current one for this to be written; None for a writer

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit, JournalEntry, Lease
+from actorflow.checkpoint.stored_rows import Finding, StoredRow
 
 __all__ = ["CheckpointStorage", "is_storage"]
 
@@ -42,8 +43,11 @@ class CheckpointStorage(Protocol):
         header that is there: a retry after a lost acknowledgement is safe. The lease is looked at first, so a holder
         that was overtaken hears of it even if this checkpoint is one that it had written before.
 
+        In the same transaction the storage computes the digest, from the digest that the parent has there (see
+        `actorflow.checkpoint.digests.chained`), and keeps it.
+
         Returns:
-            The header as stored, with its sequence.
+            The header as stored, with its sequence and digest.
 
         Raises:
             CheckpointError: It could not be written; a parent that is not in this storage; an id taken by another; a
@@ -118,7 +122,8 @@ class CheckpointStorage(Protocol):
 
         What stays always: the latest of every workflow id, and what a running superstep with a journal follows. What
         stays loads as before: where it stood on something that went it is rewritten to stand alone. If its own parent
-        went, it has no parent any more and names that one in `derived_from`. Journals that follow what went, go.
+        went, it has no parent any more and names that one in `derived_from`. Its digest stays as well, for those that
+        chain to it (see `actorflow.checkpoint.digests.reseal`). Journals that follow what went, go.
 
         A cancellation, an error or a crash between two steps leaves the steps done that were done; calling again does
         the rest.
@@ -187,6 +192,35 @@ class CheckpointStorage(Protocol):
         self, workflow_id: str, checkpoint_id: CheckpointID | str | None
     ) -> builtins.list[JournalEntry]:
         """Entries of the superstep of a workflow id that follows this checkpoint and no other, in order of index."""
+        ...
+
+    async def read_rows(
+        self, after: int = 0, limit: int = 100, *, workflow_id: str | None = None
+    ) -> builtins.list[StoredRow]:
+        """What is stored, in order of writing and as it is: for `fsck`, which calls this over and over.
+
+        A page is read in one moment, each row together with what it tells of its parent. A row that makes no checkpoint
+        comes with what can be read of it and is no error.
+
+        Args:
+            after: Position of the last row of the page before; 0 for the first page.
+            limit: At most so many rows; fewer where they are large. None at all means that there are no more.
+            workflow_id: Only rows of this workflow id.
+
+        Raises:
+            CheckpointError: The storage itself cannot be read.
+        """
+        ...
+
+    async def inspect(self) -> builtins.list[Finding]:
+        """Look for damage outside of the rows of checkpoints: in files and indexes, in the journal, among the leases.
+
+        A journal entry is an orphan if the checkpoint it follows is not there; a lease, if nobody holds it any more and
+        its workflow id has no checkpoint. At most a thousand of each are told. It holds no writer up, and may be cancelled.
+
+        Raises:
+            CheckpointError: The storage itself cannot be read.
+        """
         ...
 
 

@@ -48,6 +48,10 @@ class RunMark:
     origin: str
     begun_at: int
 
+    def branched(self, workflow_id: str) -> RunMark:
+        """The mark of a branch under another workflow id: its deliveries are others, and so are their ids."""
+        return RunMark(f"{self.origin}@{workflow_id}", self.begun_at)
+
 
 @attrs.define(eq=False)
 class Snapshot:

@@ -38,6 +38,7 @@ __all__ = [
     "RunArguments",
     "answer_changes",
     "check_answer",
+    "decode_checkpoint",
     "discarded",
     "fresh_changes",
     "load_standing",
@@ -251,6 +252,29 @@ async def load_standing(
         kept = await read_finished(arguments.storage, workflow_id, checkpoint.id, inflight, definition.codec)
         standing.finished = {**kept, **standing.finished}
         return standing
+    snapshot = decode_checkpoint(definition, checkpoint)
+    is_branch = checkpoint.workflow_id != workflow_id
+    ledger = Ledger.of_checkpoint(definition.codec, checkpoint.contents, standalone=is_branch)
+    if is_branch and snapshot.mark is not None:  # another history: its deliveries are others, and so are their ids
+        mark = snapshot.mark.branched(workflow_id)
+        snapshot.apply({RUN: mark})
+        ledger.skip({RUN: mark})
+    finished = {}
+    if arguments.checkpoint_id is LATEST:  # an explicit checkpoint is taken as it was committed
+        finished = await read_finished(
+            arguments.storage, workflow_id, checkpoint.id, snapshot.inflight, definition.codec
+        )
+    return Standing(snapshot=snapshot, head=checkpoint, storage=arguments.storage, ledger=ledger, finished=finished)
+
+
+def decode_checkpoint(definition: Definition, checkpoint: Checkpoint) -> Snapshot:
+    """The state a checkpoint holds.
+
+    Raises:
+        GraphMismatchError: It was made by a graph that routes differently.
+        CheckpointError: It was written in a later format.
+        CodecError: It cannot be decoded.
+    """
     if checkpoint.graph_signature != definition.signature:
         raise GraphMismatchError(
             f"checkpoint {checkpoint.id!r} of workflow {checkpoint.workflow_name!r} was made by a graph with signature "
@@ -262,19 +286,7 @@ async def load_standing(
             f"checkpoint {checkpoint.id!r} was written in format {checkpoint.format_version}, this version of actorflow "
             f"reads up to {FORMAT_VERSION}; resume it with the version that wrote it, or a newer one"
         )
-    snapshot = definition.codec.decode(checkpoint.contents, checkpoint.superstep)
-    is_branch = checkpoint.workflow_id != workflow_id
-    ledger = Ledger.of_checkpoint(definition.codec, checkpoint.contents, standalone=is_branch)
-    if is_branch and snapshot.mark is not None:  # another history: its deliveries are others, and so are their ids
-        mark = RunMark(f"{snapshot.mark.origin}@{workflow_id}", snapshot.mark.begun_at)
-        snapshot.apply({RUN: mark})
-        ledger.skip({RUN: mark})
-    finished = {}
-    if arguments.checkpoint_id is LATEST:  # an explicit checkpoint is taken as it was committed
-        finished = await read_finished(
-            arguments.storage, workflow_id, checkpoint.id, snapshot.inflight, definition.codec
-        )
-    return Standing(snapshot=snapshot, head=checkpoint, storage=arguments.storage, ledger=ledger, finished=finished)
+    return definition.codec.decode(checkpoint.contents, checkpoint.superstep)
 
 
 async def other_head(storage: CheckpointStorage | None, workflow_id: str, standing: Standing) -> CheckpointID | None:

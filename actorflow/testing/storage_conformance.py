@@ -26,11 +26,13 @@ from __future__ import annotations
 
 from actorflow.testing.conformance.cancelling import CancellingClauses
 from actorflow.testing.conformance.clauses import StorageClauses
+from actorflow.testing.conformance.digests import DigestClauses
 from actorflow.testing.conformance.fencing import FencingClauses
 from actorflow.testing.conformance.histories import RandomHistory, make_commit, make_entry
 from actorflow.testing.conformance.journal import JournalClauses
 from actorflow.testing.conformance.leasing import LeasingClauses
 from actorflow.testing.conformance.pruning import PruningClauses
+from actorflow.testing.conformance.raw_rows import RawRowClauses
 from actorflow.testing.conformance.reading import ReadingClauses
 from actorflow.testing.conformance.saving import SavingClauses
 
@@ -44,6 +46,8 @@ class StorageConformance(
     FencingClauses,
     JournalClauses,
     PruningClauses,
+    DigestClauses,
+    RawRowClauses,
     CancellingClauses,
     StorageClauses,
 ):

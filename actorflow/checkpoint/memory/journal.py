@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable, Iterator
 
 import attrs
 
@@ -32,6 +32,13 @@ class Journal:
         return {
             one.checkpoint_id for one in self._entries.get(workflow_id, {}).values() if one.checkpoint_id is not None
         }
+
+    def orphans(self, checkpoint_ids: Container[str]) -> Iterator[JournalEntry]:
+        """Entries that follow a checkpoint which is none of these."""
+        for entries in self._entries.values():
+            for entry in entries.values():
+                if entry.checkpoint_id is not None and entry.checkpoint_id not in checkpoint_ids:
+                    yield entry
 
     def drop_of_workflow(self, workflow_id: str) -> None:
         """Forget what a workflow id has."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
+
 import attrs
 
 from actorflow.checkpoint.lease_rules import Holding, check_current, check_free, check_writer, is_live, this_host
@@ -58,3 +60,9 @@ class Leases:
     def live(self, now: float) -> list[str]:
         """Workflow ids with a lease that has not expired."""
         return [workflow_id for workflow_id, holding in self._holdings.items() if is_live(holding, now)]
+
+    def over(self, workflow_ids: Container[str], now: float) -> Iterator[Lease]:
+        """Leases that nobody holds any more, of workflow ids that are none of these."""
+        for workflow_id, holding in self._holdings.items():
+            if workflow_id not in workflow_ids and not is_live(holding, now):
+                yield holding.lease

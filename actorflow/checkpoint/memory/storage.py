@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import builtins
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,10 +13,21 @@ import trio
 
 from actorflow.checkpoint import commit_rules, lease_rules
 from actorflow.checkpoint.deltas import merge, unpack_delta
+from actorflow.checkpoint.digests import chained, reseal
 from actorflow.checkpoint.memory.journal import Journal
 from actorflow.checkpoint.memory.leases import Leases
 from actorflow.checkpoint.pruning import Pruning, standing_alone
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit, JournalEntry, Lease
+from actorflow.checkpoint.stored_rows import (
+    MOST_ORPHANS,
+    Finding,
+    StoredParent,
+    StoredRow,
+    orphaned_entry,
+    orphaned_lease,
+    page_of,
+)
+from actorflow.checkpoint.tools import StorageTools
 from actorflow.clock import microseconds, wall_time
 
 __all__ = ["InMemoryCheckpointStorage"]
@@ -29,9 +41,10 @@ class _Record:
     info: CheckpointInfo
     payload: bytes
     full: bool
+    seal: bytes | None = None  # of what was rewritten
 
 
-class InMemoryCheckpointStorage:
+class InMemoryCheckpointStorage(StorageTools):
     """A `CheckpointStorage` that keeps its records as long as the object lives.
 
     It holds the same bytes a durable storage would, and takes them apart anew on every load, so that nothing a caller
@@ -168,11 +181,48 @@ class InMemoryCheckpointStorage:
         await trio.lowlevel.checkpoint()
         return self._journal.read(workflow_id, checkpoint_id)
 
+    async def read_rows(
+        self, after: int = 0, limit: int = 100, *, workflow_id: str | None = None
+    ) -> builtins.list[StoredRow]:
+        """A page of what is stored; see `CheckpointStorage.read_rows`."""
+        commit_rules.check_limit(limit)
+        await trio.lowlevel.checkpoint()
+        records = self._records if workflow_id is None else self._workflows.get(workflow_id, {})
+        ordered = [*records.values()]
+        start = bisect.bisect_right(ordered, after, key=lambda record: record.position)
+        return page_of((self._row(each) for each in itertools.islice(ordered, start, None)), limit)
+
+    async def inspect(self) -> builtins.list[Finding]:
+        """Look for orphans in the journal and among the leases; see `CheckpointStorage.inspect`."""
+        await trio.lowlevel.checkpoint()
+        orphans = itertools.islice(self._journal.orphans(self._records), MOST_ORPHANS)
+        over = itertools.islice(self._leases.over(self._workflows, wall_time()), MOST_ORPHANS)
+        return [
+            *(orphaned_entry(each.workflow_id, each.index, repr(each.checkpoint_id)) for each in orphans),
+            *(orphaned_lease(each.workflow_id, each.owner) for each in over),
+        ]
+
+    def _row(self, record: _Record) -> StoredRow:
+        info = record.info
+        return StoredRow(
+            position=record.position,
+            checkpoint_id=info.id,
+            workflow_id=info.workflow_id,
+            info=info,
+            payload=record.payload,
+            full=record.full,
+            seal=record.seal,
+            refers_to=None if info.parent_id is None else repr(info.parent_id),
+            parent=_as_parent(self._records.get(info.parent_id or "")),
+        )
+
     def _insert(self, commit: Commit) -> CheckpointInfo:
         given = commit.info
         siblings = self._workflows.setdefault(given.workflow_id, {})
         sequence = _newest(siblings).info.sequence + 1 if siblings else 1
+        parent = self._records.get(given.parent_id) if given.parent_id is not None else None
         info = attrs.evolve(given, sequence=sequence)
+        info = chained(info, commit.payload, commit.full, parent.info.digest if parent else "")
         self._position += 1
         record = _Record(self._position, info, commit.payload, commit.full)
         self._records[info.id] = siblings[info.id] = record
@@ -209,7 +259,7 @@ class InMemoryCheckpointStorage:
         chain = [(link.payload, link.full) for link in _to_full(self._ancestry(child))]
         payload = child.payload if child.full else standing_alone(info.id, reversed(chain))
         info = attrs.evolve(info, parent_id=None, derived_from=parent_id)
-        record = _Record(child.position, info, payload, full=True)
+        record = _Record(child.position, info, payload, full=True, seal=reseal(info, payload, full=True))
         self._records[info.id] = self._workflows[info.workflow_id][info.id] = record
         _drop(self._children, parent_id, info.id)
 
@@ -232,6 +282,13 @@ class InMemoryCheckpointStorage:
     def _with_contents(self, record: _Record) -> Checkpoint:
         chain = [unpack_delta(link.payload, link.full) for link in _to_full(self._ancestry(record))]
         return Checkpoint(**attrs.asdict(record.info, recurse=False), contents=merge(reversed(chain)))
+
+
+def _as_parent(record: _Record | None) -> StoredParent | None:
+    if record is None:
+        return None
+    info = record.info
+    return StoredParent(position=record.position, workflow_id=info.workflow_id, digest=info.digest)
 
 
 def _newest(records: dict[str, _Record]) -> _Record:

@@ -106,6 +106,14 @@ class Sessions:
         except psycopg.Error as error:
             return [outcome.Error(explain(error, self._server.place)) for _ in batch]
 
+    def maintain(self, work: Work[T], interruption: Interruption) -> T:
+        """Do one piece of work that is no transaction, however long it takes, in a session of its own."""
+        with self._explained(), self._session(interruption) as connection:
+            connection.execute("SET statement_timeout = 0")
+            result = work(connection)
+            connection.close()
+            return result
+
     def _transact(self, work: Work[T], interruption: Interruption) -> T:
         with self._session(interruption) as connection:
             connection.execute(_WRITE)

@@ -6,7 +6,7 @@ told by one clock. Only under a MockClock, in tests, the virtual time is handed 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, LiteralString
 
 import attrs
 import psycopg
@@ -16,13 +16,15 @@ from actorflow.checkpoint.processes import this_process
 from actorflow.checkpoint.records import Lease
 from actorflow.errors import InternalError
 
-__all__ = ["LockedWorkflow", "acquire", "lock", "lock_to_write", "release", "renew"]
+__all__ = ["WorkflowRow", "acquire", "lock", "lock_to_write", "look", "release", "renew"]
 
-_LOCK = """
+_LOOK: LiteralString = """
     SELECT key, epoch, owner, host, process, ttl, acquired, expires,
            coalesce(%s::float8, extract(epoch FROM clock_timestamp())::float8)
-    FROM workflow WHERE id = %s FOR UPDATE
+    FROM workflow WHERE id = %s
 """
+
+_LOCK = _LOOK + "FOR UPDATE"
 
 _ADD = "INSERT INTO workflow (id) VALUES (%s) ON CONFLICT DO NOTHING"
 
@@ -52,8 +54,8 @@ _TRIES = 20
 
 
 @attrs.frozen
-class LockedWorkflow:
-    """The row of a workflow id, which nobody else may write to until the transaction ends.
+class WorkflowRow:
+    """The row of a workflow id; once it is locked, nobody else may write to it until the transaction ends.
 
     Attributes:
         key: Its key.
@@ -74,7 +76,7 @@ class LockedWorkflow:
         connection.execute(_DROP_UNUSED, {"key": self.key})
 
 
-def lock(connection: psycopg.Connection, workflow_id: str, now: float | None) -> LockedWorkflow | None:
+def lock(connection: psycopg.Connection, workflow_id: str, now: float | None) -> WorkflowRow | None:
     """Lock the row of a workflow id, if there is one.
 
     Args:
@@ -82,17 +84,26 @@ def lock(connection: psycopg.Connection, workflow_id: str, now: float | None) ->
         workflow_id: Whose row.
         now: The time under a virtual clock; None for the server's.
     """
-    row: Any = connection.execute(_LOCK, (now, workflow_id.encode()), binary=True).fetchone()
+    return _workflow(workflow_id, connection.execute(_LOCK, (now, workflow_id.encode()), binary=True).fetchone())
+
+
+def look(connection: psycopg.Connection, name: bytes, now: float | None) -> WorkflowRow | None:
+    """Look at the row of a workflow id, whatever bytes that is, without locking it."""
+    row = connection.execute(_LOOK, (now, name), binary=True).fetchone()
+    return _workflow(name.decode("utf-8", "replace"), row)
+
+
+def _workflow(workflow_id: str, row: Any) -> WorkflowRow | None:
     if row is None:
         return None
     key, epoch, owner, host, process, ttl, acquired, expires, time = row
     if epoch is None:
-        return LockedWorkflow(key, None, time)
+        return WorkflowRow(key, None, time)
     lease = Lease(workflow_id=workflow_id, owner=owner.decode(), host=host.decode(), epoch=epoch, ttl=ttl)
-    return LockedWorkflow(key, Holding(lease, acquired, expires, process.decode()), time)
+    return WorkflowRow(key, Holding(lease, acquired, expires, process.decode()), time)
 
 
-def lock_or_add(connection: psycopg.Connection, workflow_id: str, now: float | None) -> LockedWorkflow:
+def lock_or_add(connection: psycopg.Connection, workflow_id: str, now: float | None) -> WorkflowRow:
     """Lock the row of a workflow id, adding it if there is none."""
     for _ in range(_TRIES):  # between adding and locking it somebody else may have dropped it
         locked = lock(connection, workflow_id, now)
@@ -104,7 +115,7 @@ def lock_or_add(connection: psycopg.Connection, workflow_id: str, now: float | N
 
 def lock_to_write(
     connection: psycopg.Connection, workflow_id: str, lease: Lease | None, now: float | None
-) -> tuple[LockedWorkflow, bool]:
+) -> tuple[WorkflowRow, bool]:
     """Lock the row of a workflow id for a writer; refuse one whose lease is not the current one, or who has none.
 
     Returns:

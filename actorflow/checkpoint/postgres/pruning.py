@@ -9,10 +9,12 @@ import attrs
 import psycopg
 
 from actorflow.checkpoint import commit_rules
+from actorflow.checkpoint.digests import reseal
 from actorflow.checkpoint.postgres import journal
-from actorflow.checkpoint.postgres.rows import chain_of, drop_unused_run
+from actorflow.checkpoint.postgres.rows import chain_of, drop_unused_run, header_at
 from actorflow.checkpoint.prune_walk import STEP, Candidate, PruneStep, walk
 from actorflow.checkpoint.pruning import Pruning, standing_alone
+from actorflow.checkpoint.records import CheckpointID
 
 __all__ = ["prune_step"]
 
@@ -30,12 +32,14 @@ _CANDIDATES = """
     ORDER BY sequence DESC LIMIT %(limit)s
 """
 
-_CHILDREN = "SELECT position, id, is_full FROM checkpoint WHERE parent = %s ORDER BY position FOR UPDATE"
+_CHILDREN = "SELECT position, is_full FROM checkpoint WHERE parent = %s ORDER BY position FOR UPDATE"
 
-_CUT_OFF = "UPDATE checkpoint SET parent = NULL, derived_from = %s WHERE position = %s"
+_PAYLOAD = "SELECT payload FROM checkpoint WHERE position = %s"
+
+_CUT_OFF = "UPDATE checkpoint SET parent = NULL, derived_from = %s, seal = %s WHERE position = %s"
 
 _CUT_OFF_AND_REWRITE = """
-    UPDATE checkpoint SET parent = NULL, derived_from = %s, is_full = TRUE, payload = %s WHERE position = %s
+    UPDATE checkpoint SET parent = NULL, derived_from = %s, seal = %s, is_full = TRUE, payload = %s WHERE position = %s
 """
 
 
@@ -67,12 +71,8 @@ class _Rows:
 
     def take(self, candidate: Candidate) -> int:
         children: list[Any] = self.connection.execute(_CHILDREN, (candidate.position,)).fetchall()
-        for child, name, is_full in children:
-            if is_full:
-                self.connection.execute(_CUT_OFF, (candidate.id.encode(), child))
-            else:
-                payload = standing_alone(name.decode(), chain_of(self.connection, name.decode()))
-                self.connection.execute(_CUT_OFF_AND_REWRITE, (candidate.id.encode(), payload, child))
+        for child, is_full in children:
+            self._cut_off(child, is_full, CheckpointID(candidate.id))
         self.connection.execute("DELETE FROM checkpoint WHERE position = %s", (candidate.position,))
         return len(children)
 
@@ -80,3 +80,13 @@ class _Rows:
         journal.drop_following(self.connection, positions)
         for run in sorted(runs):
             drop_unused_run(self.connection, run)
+
+    def _cut_off(self, child: int, is_full: bool, parent_id: CheckpointID) -> None:
+        info = attrs.evolve(header_at(self.connection, child), parent_id=None, derived_from=parent_id)
+        name = parent_id.encode()
+        if is_full:
+            row: Any = self.connection.execute(_PAYLOAD, (child,), binary=True).fetchone()
+            self.connection.execute(_CUT_OFF, (name, reseal(info, row[0], full=True), child))
+            return
+        payload = standing_alone(info.id, chain_of(self.connection, info.id))
+        self.connection.execute(_CUT_OFF_AND_REWRITE, (name, reseal(info, payload, full=True), payload, child))

@@ -14,19 +14,31 @@ import psycopg
 
 from actorflow.checkpoint import commit_rules
 from actorflow.checkpoint.deltas import merge, unpack_delta
-from actorflow.checkpoint.headers import KINDS, Page, header_of
+from actorflow.checkpoint.digests import chained
+from actorflow.checkpoint.headers import KINDS, Page, digest_in, header_of
 from actorflow.checkpoint.postgres import journal, leases
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit
 from actorflow.clock import microseconds
 
-__all__ = ["chain_of", "children", "delete", "drop_unused_run", "insert", "latest", "lineage", "list_headers", "load"]
+__all__ = [
+    "chain_of",
+    "children",
+    "delete",
+    "drop_unused_run",
+    "header_at",
+    "insert",
+    "latest",
+    "lineage",
+    "list_headers",
+    "load",
+]
 
 _ALL = 2**63 - 1
 
 _HEADERS: LiteralString = """
     {line}
     SELECT c.id, p.id, d.name, w.id, r.id, c.superstep, c.kind, r.graph_signature, c.created_at, c.sequence,
-           c.derived_from, c.format_version
+           c.derived_from, c.format_version, c.digest
     FROM {source}
     JOIN run r ON r.key = c.run
     JOIN workflow w ON w.key = c.workflow
@@ -36,6 +48,8 @@ _HEADERS: LiteralString = """
 """
 
 _FIND_HEADER = _HEADERS.format(line="", source="checkpoint c", rest="WHERE c.id = %s")
+
+_HEADER_AT = _HEADERS.format(line="", source="checkpoint c", rest="WHERE c.position = %s")
 
 _LATEST = _HEADERS.format(
     line="",
@@ -68,7 +82,7 @@ _CHAIN = """
 """
 
 _LOOK = """
-    SELECT EXISTS (SELECT FROM checkpoint WHERE id = %(id)s), p.position, w.id, r.key, r.definition,
+    SELECT EXISTS (SELECT FROM checkpoint WHERE id = %(id)s), p.position, w.id, p.digest, r.key, r.definition,
            (SELECT coalesce(max(sequence), 0) + 1 FROM checkpoint WHERE workflow = %(workflow)s)
     FROM (SELECT) one
     LEFT JOIN checkpoint p ON p.id = %(parent)s
@@ -81,9 +95,9 @@ _LOOK = """
 _INSERT = """
     WITH done AS (DELETE FROM journal WHERE workflow = %(workflow)s)
     INSERT INTO checkpoint (id, parent, workflow, definition, run, sequence, superstep, kind, created_at, derived_from,
-                            format_version, is_full, payload)
+                            format_version, digest, is_full, payload)
     VALUES (%(id)s, %(parent)s, %(workflow)s, %(definition)s, %(run)s, %(sequence)s, %(superstep)s, %(kind)s,
-            %(created_at)s, %(derived_from)s, %(format_version)s, %(is_full)s, %(payload)s)
+            %(created_at)s, %(derived_from)s, %(format_version)s, %(digest)s, %(is_full)s, %(payload)s)
 """
 
 
@@ -91,7 +105,7 @@ def insert(connection: psycopg.Connection, commit: Commit, now: float | None, pl
     """Write one checkpoint and give it its sequence; or return the header that is there."""
     info = commit.info
     locked, overtakes = leases.lock_to_write(connection, info.workflow_id, commit.lease, now)
-    there, parent, parent_workflow, run, definition, sequence = _look(connection, info, locked.key)
+    there, parent, parent_workflow, parent_digest, run, definition, sequence = _look(connection, info, locked.key)
     if there:
         header = _header(connection.execute(_FIND_HEADER, (info.id.encode(),), binary=True).fetchone())
         commit_rules.check_same(header, commit, place)
@@ -99,6 +113,8 @@ def insert(connection: psycopg.Connection, commit: Commit, now: float | None, pl
     commit_rules.check_parent(commit, _text(parent_workflow), place)
     if run is None:
         run, definition = _add_run(connection, info, locked.key)
+    parent_digest = digest_in(parent_digest, info.parent_id)
+    info = chained(attrs.evolve(info, sequence=sequence), commit.payload, commit.full, parent_digest)
     values = {
         "id": info.id.encode(),
         "parent": parent,
@@ -111,13 +127,14 @@ def insert(connection: psycopg.Connection, commit: Commit, now: float | None, pl
         "created_at": microseconds(info.created_at),
         "derived_from": _bytes(info.derived_from),
         "format_version": info.format_version,
+        "digest": bytes.fromhex(info.digest),
         "is_full": commit.full,
         "payload": commit.payload,
     }
     connection.execute(_INSERT, values)
     if overtakes:
         locked.end_lease(connection)
-    return attrs.evolve(info, sequence=sequence)
+    return info
 
 
 def _look(connection: psycopg.Connection, info: CheckpointInfo, workflow: int) -> Any:
@@ -223,9 +240,7 @@ def delete(connection: psycopg.Connection, checkpoint_id: CheckpointID | str, pl
         workflow_id.drop_if_unused(connection)
 
 
-def _lock_workflow_of(
-    connection: psycopg.Connection, checkpoint_id: CheckpointID | str
-) -> leases.LockedWorkflow | None:
+def _lock_workflow_of(connection: psycopg.Connection, checkpoint_id: CheckpointID | str) -> leases.WorkflowRow | None:
     if not commit_rules.is_storable(checkpoint_id):
         return None
     find = "SELECT w.id FROM checkpoint c JOIN workflow w ON w.key = c.workflow WHERE c.id = %s"
@@ -263,9 +278,15 @@ def _text(name: bytes | None) -> str | None:
     return None if name is None else name.decode()
 
 
+def header_at(connection: psycopg.Connection, position: int) -> CheckpointInfo:
+    """The header of the checkpoint at a position, which is there."""
+    return _header(connection.execute(_HEADER_AT, (position,), binary=True).fetchone())
+
+
 def _headers(rows: Iterable[Any]) -> list[CheckpointInfo]:
     return [_header(row) for row in rows]
 
 
 def _header(row: Any) -> CheckpointInfo:
-    return header_of([value.decode() if isinstance(value, bytes) else value for value in row])
+    *named, digest = row
+    return header_of([*(value.decode() if isinstance(value, bytes) else value for value in named), digest])

@@ -18,13 +18,16 @@ from actorflow.checkpoint import commit_rules, lease_rules
 from actorflow.checkpoint.headers import Page
 from actorflow.checkpoint.interruptible_commit import InterruptibleGroupCommit
 from actorflow.checkpoint.interruption import run_interruptibly
-from actorflow.checkpoint.postgres import journal, leases, rows
+from actorflow.checkpoint.postgres import journal, leases, raw_rows, rows
 from actorflow.checkpoint.postgres.connections import Blocked, Sessions, Work
 from actorflow.checkpoint.postgres.pruning import prune_step
+from actorflow.checkpoint.postgres.schema import vacuum
 from actorflow.checkpoint.postgres.server import Server, name_of
 from actorflow.checkpoint.prune_walk import PruneStep
 from actorflow.checkpoint.pruning import Pruning
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit, JournalEntry, Lease
+from actorflow.checkpoint.stored_rows import Finding, StoredRow
+from actorflow.checkpoint.tools import StorageTools
 from actorflow.clock import runs_on_virtual_time, wall_time
 
 __all__ = ["PostgresCheckpointStorage"]
@@ -38,7 +41,7 @@ _LONGEST = 1_000_000.0
 _LONGEST_NAME = 63
 
 
-class PostgresCheckpointStorage:
+class PostgresCheckpointStorage(StorageTools):
     """A `CheckpointStorage` in a schema of a PostgreSQL database. Needs the extra ``postgres``.
 
     The first call that needs it connects, and creates the schema and its tables if they are not there. Any number of
@@ -193,6 +196,33 @@ class PostgresCheckpointStorage:
     ) -> builtins.list[JournalEntry]:
         """Entries of the superstep after a checkpoint; see `CheckpointStorage.read_journal`."""
         return await self._read(partial(journal.read, workflow_id=workflow_id, checkpoint_id=checkpoint_id))
+
+    async def read_rows(
+        self, after: int = 0, limit: int = 100, *, workflow_id: str | None = None
+    ) -> builtins.list[StoredRow]:
+        """A page of what is stored; see `CheckpointStorage.read_rows`."""
+        commit_rules.check_limit(limit)
+        return await self._read(partial(raw_rows.read, after=after, limit=limit, workflow_id=workflow_id))
+
+    async def inspect(self) -> builtins.list[Finding]:
+        """Look for orphans; see `CheckpointStorage.inspect`. Files and indexes are for the tools of the server."""
+        return await self._read(partial(raw_rows.inspect, now=_virtual_time()))
+
+    async def vacuum(self) -> int:
+        """Give the room back that deleted and pruned checkpoints took, by writing each table anew.
+
+        Readers and writers of all storages on this schema wait while a table is written, and fail after their
+        `lock_timeout`. What a prune frees is used again by itself, so this is for tables that are to stay smaller.
+
+        If cancelled, a table is as it was before or written anew, and all of its rows are there.
+
+        Returns:
+            By how many bytes the tables and their indexes got smaller.
+
+        Raises:
+            CheckpointError: The disk is full, others work too long, or the role does not own the tables.
+        """
+        return await run_interruptibly(partial(self._others.maintain, vacuum), limiter=self._waiting)
 
     async def _read(self, work: Work[T]) -> T:
         return await run_interruptibly(partial(self._others.read, work), limiter=self._reading)

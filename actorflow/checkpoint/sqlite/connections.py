@@ -46,6 +46,11 @@ class Writer:
             # SQLite itself failed and has undone the whole transaction: let the culprit fail alone.
             return [outcome.capture(self._alone, work) for work in batch]
 
+    def maintain(self, work: Work[T]) -> T:
+        """Do one piece of work that is no transaction, between two batches."""
+        with self._lock, self._explained():
+            return work(self._opened())
+
     def close(self) -> None:
         """Close the connection as soon as the work in hand is done."""
         with self._lock:
@@ -64,12 +69,16 @@ class Writer:
 
     def _begin(self) -> apsw.Connection:
         with self._explained():
-            if self._connection is not None and has_moved(self._connection):
-                self._drop()
-            if self._connection is None:
-                self._connection = self._file.connect()
-            self._connection.execute("BEGIN IMMEDIATE")
-            return self._connection
+            connection = self._opened()
+            connection.execute("BEGIN IMMEDIATE")
+            return connection
+
+    def _opened(self) -> apsw.Connection:
+        if self._connection is not None and has_moved(self._connection):
+            self._drop()
+        if self._connection is None:
+            self._connection = self._file.connect()
+        return self._connection
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

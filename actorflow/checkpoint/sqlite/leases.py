@@ -14,7 +14,7 @@ from actorflow.checkpoint.lease_rules import Holding, check_current, check_free,
 from actorflow.checkpoint.processes import this_process
 from actorflow.checkpoint.records import Lease
 
-__all__ = ["acquire", "check_may_write", "end", "release", "renew"]
+__all__ = ["acquire", "check_may_write", "end", "holding", "release", "renew"]
 
 _FIND = "SELECT epoch, owner, host, process, ttl, acquired, expires FROM lease WHERE workflow_id = ?"
 
@@ -25,7 +25,7 @@ _GRANT = """
 
 def acquire(connection: apsw.Connection, workflow_id: str, owner: str, ttl: float, now: float) -> Lease:
     """Grant a lease with a new epoch, in the place of one that is over."""
-    check_free(_holding(connection, workflow_id), owner, now)
+    check_free(holding(connection, workflow_id), owner, now)
     end(connection, workflow_id)
     host = this_host()
     ((epoch,),) = connection.execute(_GRANT, (workflow_id, owner, host, this_process(), ttl, now, now + ttl))
@@ -34,7 +34,7 @@ def acquire(connection: apsw.Connection, workflow_id: str, owner: str, ttl: floa
 
 def renew(connection: apsw.Connection, lease: Lease, now: float) -> None:
     """Let a lease last from now on, if it is the current one."""
-    check_current(lease, _holding(connection, lease.workflow_id))
+    check_current(lease, holding(connection, lease.workflow_id))
     connection.execute("UPDATE lease SET expires = ? WHERE epoch = ?", (now + lease.ttl, lease.epoch))
 
 
@@ -50,7 +50,7 @@ def check_may_write(connection: apsw.Connection, workflow_id: str, lease: Lease 
     Returns:
         Whether the write must `end` the lease that is there.
     """
-    return check_writer(lease, _holding(connection, workflow_id), now)
+    return check_writer(lease, holding(connection, workflow_id), now)
 
 
 def end(connection: apsw.Connection, workflow_id: str) -> None:
@@ -58,7 +58,8 @@ def end(connection: apsw.Connection, workflow_id: str) -> None:
     connection.execute("DELETE FROM lease WHERE workflow_id = ?", (workflow_id,))
 
 
-def _holding(connection: apsw.Connection, workflow_id: str) -> Holding | None:
+def holding(connection: apsw.Connection, workflow_id: str) -> Holding | None:
+    """What is there of a lease of a workflow id."""
     row: Any = connection.execute(_FIND, (workflow_id,)).fetchone()
     if row is None:
         return None

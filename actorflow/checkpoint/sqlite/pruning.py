@@ -9,10 +9,12 @@ import apsw
 import attrs
 
 from actorflow.checkpoint import commit_rules
+from actorflow.checkpoint.digests import reseal
 from actorflow.checkpoint.prune_walk import STEP, Candidate, PruneStep, walk
 from actorflow.checkpoint.pruning import Pruning, standing_alone
+from actorflow.checkpoint.records import CheckpointID
 from actorflow.checkpoint.sqlite import journal
-from actorflow.checkpoint.sqlite.rows import chain_of, drop_unused_run
+from actorflow.checkpoint.sqlite.rows import chain_of, drop_unused_run, header_at
 
 __all__ = ["STEP", "PruneStep", "prune_step"]
 
@@ -26,12 +28,14 @@ _CANDIDATES = """
     ORDER BY sequence DESC LIMIT ?4
 """
 
-_CHILDREN = "SELECT position, id, is_full FROM checkpoint WHERE parent = ?"
+_CHILDREN = "SELECT position, is_full FROM checkpoint WHERE parent = ?"
 
-_CUT_OFF = "UPDATE checkpoint SET parent = NULL, derived_from = ? WHERE position = ?"
+_PAYLOAD = "SELECT payload FROM checkpoint WHERE position = ?"
+
+_CUT_OFF = "UPDATE checkpoint SET parent = NULL, derived_from = ?, seal = ? WHERE position = ?"
 
 _CUT_OFF_AND_REWRITE = """
-    UPDATE checkpoint SET parent = NULL, derived_from = ?, is_full = TRUE, payload = ? WHERE position = ?
+    UPDATE checkpoint SET parent = NULL, derived_from = ?, seal = ?, is_full = TRUE, payload = ? WHERE position = ?
 """
 
 
@@ -60,12 +64,8 @@ class _Rows:
 
     def take(self, candidate: Candidate) -> int:
         children: list[Any] = self.connection.execute(_CHILDREN, (candidate.position,)).fetchall()
-        for child, child_id, is_full in children:
-            if is_full:
-                self.connection.execute(_CUT_OFF, (candidate.id, child))
-            else:
-                payload = standing_alone(child_id, chain_of(self.connection, child))
-                self.connection.execute(_CUT_OFF_AND_REWRITE, (candidate.id, payload, child))
+        for child, is_full in children:
+            self._cut_off(child, is_full, CheckpointID(candidate.id))
         self.connection.execute("DELETE FROM checkpoint WHERE position = ?", (candidate.position,))
         return len(children)
 
@@ -73,3 +73,13 @@ class _Rows:
         journal.drop_following(self.connection, positions)
         for run in runs:
             drop_unused_run(self.connection, run)
+
+    def _cut_off(self, child: int, is_full: bool, parent_id: CheckpointID) -> None:
+        info = attrs.evolve(header_at(self.connection, child), parent_id=None, derived_from=parent_id)
+        if is_full:
+            ((payload,),) = self.connection.execute(_PAYLOAD, (child,))
+            self.connection.execute(_CUT_OFF, (parent_id, reseal(info, payload, full=True), child))
+            return
+        payload = standing_alone(info.id, chain_of(self.connection, child))
+        seal = reseal(info, payload, full=True)
+        self.connection.execute(_CUT_OFF_AND_REWRITE, (parent_id, seal, payload, child))

@@ -10,7 +10,8 @@ import attrs
 
 from actorflow.checkpoint import commit_rules
 from actorflow.checkpoint.deltas import merge, unpack_delta
-from actorflow.checkpoint.headers import KINDS, Page, header_of
+from actorflow.checkpoint.digests import chained
+from actorflow.checkpoint.headers import KINDS, Page, digest_in, header_of
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit
 from actorflow.checkpoint.sqlite import journal, leases
 from actorflow.clock import microseconds
@@ -20,6 +21,7 @@ __all__ = [
     "children",
     "delete",
     "drop_unused_run",
+    "header_at",
     "insert",
     "latest",
     "lineage",
@@ -31,7 +33,7 @@ __all__ = [
 _HEADERS = """
     {line}
     SELECT c.id, p.id, d.name, w.id, r.id, c.superstep, c.kind, r.graph_signature, c.created_at, c.sequence,
-           c.derived_from, c.format_version
+           c.derived_from, c.format_version, c.digest
     FROM {source}
     CROSS JOIN run r ON r.key = c.run
     CROSS JOIN workflow w ON w.key = c.workflow
@@ -41,6 +43,8 @@ _HEADERS = """
 """
 
 _FIND_HEADER = _HEADERS.format(line="", source="checkpoint c", rest="WHERE c.id = ?")
+
+_HEADER_AT = _HEADERS.format(line="", source="checkpoint c", rest="WHERE c.position = ?")
 
 _CHILDREN = _HEADERS.format(line="", source="checkpoint c", rest="WHERE c.parent = ? ORDER BY c.position")
 
@@ -73,8 +77,8 @@ _FIND_RUN = """
 
 _INSERT = """
     INSERT INTO checkpoint (id, parent, workflow, definition, run, sequence, superstep, kind, created_at, derived_from,
-                            format_version, is_full, payload)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                            format_version, digest, is_full, payload)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -87,31 +91,32 @@ def insert(connection: apsw.Connection, commit: Commit, now: float, place: str) 
         header = header_of(existing)
         commit_rules.check_same(header, commit, place)
         return header
-    parent = _find_parent(connection, commit, place)
+    parent, parent_digest = _find_parent(connection, commit, place)
     run, workflow, definition = _run_of(connection, info)
     sequence = _value(connection, "SELECT coalesce(max(sequence), 0) + 1 FROM checkpoint WHERE workflow = ?", workflow)
+    info = chained(attrs.evolve(info, sequence=sequence), commit.payload, commit.full, parent_digest)
     connection.execute(
         _INSERT,
         (
             *(info.id, parent, workflow, definition, run, sequence, info.superstep, KINDS.index(info.kind)),
             *(microseconds(info.created_at), info.derived_from, info.format_version),
-            *(commit.full, commit.payload),
+            *(bytes.fromhex(info.digest), commit.full, commit.payload),
         ),
     )
     journal.drop_of_workflow(connection, workflow)
     if overtakes:
         leases.end(connection, info.workflow_id)
-    return attrs.evolve(info, sequence=sequence)
+    return info
 
 
-def _find_parent(connection: apsw.Connection, commit: Commit, place: str) -> int | None:
+def _find_parent(connection: apsw.Connection, commit: Commit, place: str) -> tuple[int | None, str]:
     row = connection.execute(
-        "SELECT c.position, w.id FROM checkpoint c CROSS JOIN workflow w ON w.key = c.workflow WHERE c.id = ?",
+        "SELECT c.position, w.id, c.digest FROM checkpoint c CROSS JOIN workflow w ON w.key = c.workflow WHERE c.id = ?",
         (commit.info.parent_id,),
     ).fetchone()
-    position, workflow_id = row if row is not None else (None, None)
+    position, workflow_id, digest = row if row is not None else (None, None, None)
     commit_rules.check_parent(commit, workflow_id, place)
-    return position
+    return position, digest_in(digest, commit.info.parent_id)
 
 
 def _run_of(connection: apsw.Connection, info: CheckpointInfo) -> tuple[int, int, int]:
@@ -232,6 +237,12 @@ def _find(connection: apsw.Connection, checkpoint_id: CheckpointID | str, place:
 def _value(connection: apsw.Connection, statement: str, value: str | int) -> int:
     ((found,),) = connection.execute(statement, (value,))
     return int(found)
+
+
+def header_at(connection: apsw.Connection, position: int) -> CheckpointInfo:
+    """The header of the checkpoint at a position, which is there."""
+    (info,) = _headers(connection.execute(_HEADER_AT, (position,)))
+    return info
 
 
 def _headers(rows: Iterable[Any]) -> list[CheckpointInfo]:

@@ -18,10 +18,12 @@ from actorflow.checkpoint.group_commit import GroupCommit
 from actorflow.checkpoint.headers import Page
 from actorflow.checkpoint.pruning import Pruning
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit, JournalEntry, Lease
-from actorflow.checkpoint.sqlite import journal, leases, rows
+from actorflow.checkpoint.sqlite import inspecting, journal, leases, raw_rows, rows
 from actorflow.checkpoint.sqlite.connections import Readers, Work, Writer
 from actorflow.checkpoint.sqlite.pruning import PruneStep, prune_step
 from actorflow.checkpoint.sqlite.schema import SqliteFile
+from actorflow.checkpoint.stored_rows import Finding, StoredRow
+from actorflow.checkpoint.tools import StorageTools
 from actorflow.clock import wall_time
 from actorflow.threads import T, run_in_thread
 
@@ -30,7 +32,7 @@ __all__ = ["SqliteCheckpointStorage"]
 _READERS = 4
 
 
-class SqliteCheckpointStorage:
+class SqliteCheckpointStorage(StorageTools):
     """A `CheckpointStorage` in one file, with a write-ahead log beside it.
 
     The file is opened, and created with its tables if it is not there, by the first call that needs it. Any number of
@@ -71,7 +73,8 @@ class SqliteCheckpointStorage:
         self._file = SqliteFile(Path(os.path.abspath(name)), synchronous, busy_timeout)  # noqa: PTH100  # no look at the disk
         self._writer = Writer(self._file)
         self._readers = Readers(self._file)
-        self._commits = GroupCommit(self._writer.commit, trio.CapacityLimiter(1))
+        self._writing = trio.CapacityLimiter(1)
+        self._commits = GroupCommit(self._writer.commit, self._writing)
         self._reading = trio.CapacityLimiter(_READERS)
         self._place = str(self._file.path)
         self._lease_ttl = float(lease_ttl)
@@ -171,6 +174,35 @@ class SqliteCheckpointStorage:
     ) -> builtins.list[JournalEntry]:
         """Entries of the superstep after a checkpoint; see `CheckpointStorage.read_journal`."""
         return await self._read(partial(journal.read, workflow_id=workflow_id, checkpoint_id=checkpoint_id))
+
+    async def read_rows(
+        self, after: int = 0, limit: int = 100, *, workflow_id: str | None = None
+    ) -> builtins.list[StoredRow]:
+        """A page of what is stored; see `CheckpointStorage.read_rows`."""
+        commit_rules.check_limit(limit)
+        return await self._read(partial(raw_rows.read, after=after, limit=limit, workflow_id=workflow_id))
+
+    async def inspect(self) -> builtins.list[Finding]:
+        """SQLite's own check of the file, and a look for orphans; see `CheckpointStorage.inspect`."""
+        return await self._read(partial(inspecting.inspect, now=wall_time()))
+
+    async def vacuum(self) -> int:
+        """Give the room back that deleted and pruned checkpoints took: build the file anew, and cut the log beside it.
+
+        It needs as much free room on the disk as the file takes, twice over while it lasts, and time in proportion.
+        Writers of this object wait for it; those of other objects and processes wait too, and fail with a
+        CheckpointError after their `busy_timeout`. Readers go on. What a prune frees is used again by itself, so this is
+        for a file that is to stay smaller.
+
+        If cancelled or interrupted by a crash, the file is what it was.
+
+        Returns:
+            By how many bytes the file got smaller.
+
+        Raises:
+            CheckpointError: The disk is full, or another process is writing.
+        """
+        return await run_in_thread(self._writer.maintain, inspecting.vacuum, limiter=self._writing)
 
     async def _read(self, work: Work[T]) -> T:
         return await run_in_thread(self._readers.read, work, limiter=self._reading)

@@ -7,6 +7,9 @@ parent always has a lower one, so ancestry has no cycles and any listing has a t
 
 A row of ``lease`` is there while a lease is held; its key is the epoch and is never given twice. ``journal`` has its own
 row numbers besides the unique key: without them rows of 1 to 2 KB would take twice their size.
+
+``digest`` and ``seal`` are the 32 bytes of `actorflow.checkpoint.digests`: no digest in what was written before the
+third version, no seal but in what was rewritten.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "set_up"]
 APPLICATION_ID = 0x61637466
 """Marks a database file as ours ("actf"); SQLite keeps it in the file's header."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the tables below, kept as ``user_version``; a file of a later one is refused."""
 
 _FIRST = (
@@ -83,7 +86,43 @@ _LEASES_AND_JOURNAL = (
     "CREATE INDEX checkpoint_by_run ON checkpoint (run)",
 )
 
-_VERSIONS = (_FIRST, _LEASES_AND_JOURNAL)
+# Built anew rather than added to, so that the payload stays the last column.
+_DIGESTS = (
+    """
+    CREATE TABLE checkpoint_with_digest (
+        position INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        parent INTEGER REFERENCES checkpoint(position) CHECK (parent < position),
+        workflow INTEGER NOT NULL REFERENCES workflow(key),
+        definition INTEGER NOT NULL REFERENCES definition(key),
+        run INTEGER NOT NULL REFERENCES run(key),
+        sequence INTEGER NOT NULL,
+        superstep INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        created_at INTEGER NOT NULL, -- microseconds since 1970-01-01 UTC
+        derived_from TEXT,
+        format_version INTEGER NOT NULL,
+        digest BLOB,
+        seal BLOB,
+        is_full INTEGER NOT NULL,
+        payload BLOB NOT NULL,
+        UNIQUE (workflow, sequence)
+    )
+    """,
+    """
+    INSERT INTO checkpoint_with_digest
+    SELECT position, id, parent, workflow, definition, run, sequence, superstep, kind, created_at, derived_from,
+           format_version, NULL, NULL, is_full, payload
+    FROM checkpoint ORDER BY position
+    """,
+    "DROP TABLE checkpoint",
+    "ALTER TABLE checkpoint_with_digest RENAME TO checkpoint",
+    "CREATE INDEX checkpoint_by_parent ON checkpoint (parent)",
+    "CREATE INDEX checkpoint_by_definition ON checkpoint (definition)",
+    "CREATE INDEX checkpoint_by_run ON checkpoint (run)",
+)
+
+_VERSIONS = (_FIRST, _LEASES_AND_JOURNAL, _DIGESTS)
 """What makes each version of the one before; the first one's is nothing."""
 
 

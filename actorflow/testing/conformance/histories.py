@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 
 from actorflow.checkpoint.deltas import pack_delta
+from actorflow.checkpoint.digests import chained
 from actorflow.checkpoint.records import (
     CheckpointID,
     CheckpointInfo,
@@ -94,7 +95,7 @@ class Expected:
     """What a storage must hold for one commit.
 
     Attributes:
-        info: The header, with its sequence.
+        info: The header, with its sequence and digest.
         contents: The contents.
         position: Its place in the order of writing.
     """
@@ -130,6 +131,7 @@ class RandomHistory:
         base = dict(parent.contents) if parent else {}
         commit, contents = self._commit(workflow_id, parent, full, base)
         info = attrs.evolve(commit.info, sequence=1 + len(self.of_workflow(workflow_id)))
+        info = chained(info, commit.payload, commit.full, parent.info.digest if parent else "")
         self.expected[info.id] = Expected(info, contents, len(self.expected))
         return commit
 

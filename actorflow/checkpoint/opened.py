@@ -1,0 +1,141 @@
+"""The contents of a checkpoint as values, without the workflow that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+
+from actorflow.checkpoint.codec.generic import GenericCodec
+from actorflow.checkpoint.codec.sections import CHAIN_KEY
+from actorflow.core.snapshot import EXECUTORS, INFLIGHT, JOINS, OUTPUTS, REQUESTS, RUN, STATE
+from actorflow.errors import CodecError
+
+__all__ = ["StoredMessage", "StoredOutput", "StoredRequest", "open_items", "open_sections"]
+
+_BOOKKEEPING = (CHAIN_KEY, f"{RUN[0]}/{RUN[1]}")
+_ITEMS = (INFLIGHT[0], OUTPUTS)
+
+
+@attrs.frozen
+class StoredRequest:
+    """An open request as it is stored.
+
+    Attributes:
+        id: What to answer to.
+        executor_id: The executor that asks.
+        data: The request.
+        response_type: Description of the type of an answer.
+    """
+
+    id: str
+    executor_id: str
+    data: Any
+    response_type: str
+
+
+@attrs.frozen
+class StoredMessage:
+    """A message in flight as it is stored.
+
+    Attributes:
+        target_id: The executor that will handle it.
+        value: The message.
+        source_ids: The executors it came from.
+        request_id: The request that it answers, if it is an answer.
+    """
+
+    target_id: str
+    value: Any
+    source_ids: tuple[str, ...] = ()
+    request_id: str | None = None
+
+
+@attrs.frozen
+class StoredOutput:
+    """An output as it is stored.
+
+    Attributes:
+        executor_id: Whose it is.
+        value: The value.
+        kind: output, intermediate or hidden.
+    """
+
+    executor_id: str
+    value: Any
+    kind: str
+
+
+def open_sections(codec: GenericCodec, sections: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    """Decode sections that hold one value each, by table and name; those of messages and outputs are left out.
+
+    Raises:
+        CodecError: One is damaged; names it.
+    """
+    tables: dict[str, dict[str, Any]] = {STATE: {}, EXECUTORS: {}, JOINS: {}, REQUESTS: {}, "": {}}
+    for key, data in sections.items():
+        table, _, name = key.partition("/")
+        if key in _BOOKKEEPING or table in _ITEMS:
+            continue
+        value = codec.decode(data, key)
+        if table == REQUESTS:
+            value = _shaped(key, partial(_request, codec, value))
+        if table in tables:
+            tables[table][name] = value
+        else:
+            tables[""][key] = value
+    return tables
+
+
+def open_items(codec: GenericCodec, contents: Mapping[str, bytes]) -> dict[str, list[tuple[bytes, Any]]]:
+    """Messages in flight and outputs, each with its stored form, in their order.
+
+    Raises:
+        CodecError: They are damaged; names the section.
+    """
+    items: dict[str, list[tuple[bytes, Any]]] = {table: [] for table in _ITEMS}
+    for key in sorted(contents, key=_superstep):
+        table = key.partition("/")[0]
+        if table in _ITEMS:
+            lowered = codec.decode(contents[key], key)
+            items[table] += _shaped(key, partial(_each, codec, lowered, _output if table == OUTPUTS else _message))
+    return items
+
+
+def _superstep(key: str) -> int:
+    name = key.partition("/")[2]
+    return int(name) if name.isdecimal() else 0
+
+
+def _shaped(key: str, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        if isinstance(error, CodecError):
+            raise
+        raise CodecError(key, f"does not have the form of such a section ({error})") from error
+
+
+def _each(codec: GenericCodec, lowered: Any, shape: Callable[[GenericCodec, Any], Any]) -> list[tuple[bytes, Any]]:
+    return [(codec.encode(each, "checkpoint"), shape(codec, each)) for each in lowered]
+
+
+# What follows may be followed by more, which later versions write.
+
+
+def _request(codec: GenericCodec, lowered: Any) -> StoredRequest:
+    request_id, executor_id, data, type_name, *_ = lowered
+    return StoredRequest(request_id, executor_id, codec.decode(data, f"request {request_id!r}"), type_name)
+
+
+def _message(codec: GenericCodec, lowered: Any) -> StoredMessage:
+    target_id, data, sources, request, *_ = lowered
+    value = codec.decode(data, f"message to {target_id!r}")
+    return StoredMessage(target_id, value, tuple(sources), None if request is None else request[0])
+
+
+def _output(codec: GenericCodec, lowered: Any) -> StoredOutput:
+    executor_id, data, kind, *_ = lowered
+    return StoredOutput(executor_id, codec.decode(data, f"output of {executor_id!r}"), kind)

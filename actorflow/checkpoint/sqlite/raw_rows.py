@@ -1,0 +1,110 @@
+"""Rows of checkpoints as they are, whatever is in them. All are called inside a transaction.
+
+SQLite keeps any type in any column, and text that is no UTF-8. So each field comes with its type, and text as its bytes:
+a field of the wrong type, a kind that is not known, or a run that is not there make a row that tells of its damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+import attrs
+
+from actorflow.checkpoint import commit_rules
+from actorflow.checkpoint.raw_fields import row_of
+from actorflow.checkpoint.stored_rows import StoredRow, page_of
+
+__all__ = ["read"]
+
+
+@attrs.frozen
+class _Column:
+    """One value to be read, and the types it may have."""
+
+    name: str
+    source: str
+    types: tuple[str, ...]
+
+    @property
+    def selected(self) -> str:
+        # Of any other type nothing is fetched: it could be text that is none.
+        value = f"CAST({self.source} AS BLOB)" if "text" in self.types else self.source
+        names = ", ".join(f"'{name}'" for name in self.types)
+        return f"typeof({self.source}), CASE WHEN typeof({self.source}) IN ({names}) THEN {value} END"
+
+
+_TEXT, _NUMBER, _BYTES = ("text",), ("integer",), ("blob",)
+
+_COLUMNS = (
+    _Column("id", "c.id", _TEXT),
+    _Column("workflow id", "w.id", _TEXT),
+    _Column("payload", "c.payload", _BYTES),
+    _Column("is_full", "c.is_full", _NUMBER),
+    _Column("digest", "c.digest", ("blob", "null")),
+    _Column("seal", "c.seal", ("blob", "null")),
+    _Column("parent", "c.parent", ("integer", "null")),
+    _Column("workflow name", "d.name", _TEXT),
+    _Column("run id", "r.id", _TEXT),
+    _Column("graph signature", "r.graph_signature", _TEXT),
+    _Column("workflow of its run", "r.workflow", _NUMBER),
+    _Column("definition of its run", "r.definition", _NUMBER),
+    _Column("workflow", "c.workflow", _NUMBER),
+    _Column("definition", "c.definition", _NUMBER),
+    _Column("superstep", "c.superstep", _NUMBER),
+    _Column("kind", "c.kind", _NUMBER),
+    _Column("created_at", "c.created_at", _NUMBER),
+    _Column("sequence", "c.sequence", _NUMBER),
+    _Column("derived_from", "c.derived_from", ("text", "null")),
+    _Column("format_version", "c.format_version", _NUMBER),
+)
+
+_NAMES = tuple(column.name for column in _COLUMNS)
+_COUNT = len(_COLUMNS)
+
+# What is read of the parent is no fault of the row that names it.
+_OF_PARENT = """
+    p.position, CASE typeof(p.id) WHEN 'text' THEN CAST(p.id AS BLOB) END,
+    CASE typeof(q.id) WHEN 'text' THEN CAST(q.id AS BLOB) END, CASE typeof(p.digest) WHEN 'blob' THEN p.digest END
+"""
+
+_PAGE = f"""
+    SELECT c.position, {", ".join(column.selected for column in _COLUMNS)}, {_OF_PARENT}
+    FROM checkpoint c
+    LEFT JOIN workflow w ON w.key = c.workflow
+    LEFT JOIN definition d ON d.key = c.definition
+    LEFT JOIN run r ON r.key = c.run
+    LEFT JOIN checkpoint p ON p.position = c.parent
+    LEFT JOIN workflow q ON q.key = p.workflow
+    WHERE c.position > ? {{only}} ORDER BY c.position LIMIT ?
+"""  # noqa: S608 - of constants
+
+_ALL = _PAGE.format(only="")
+_OF_WORKFLOW = _PAGE.format(only="AND +c.workflow = (SELECT key FROM workflow WHERE id = ?)")
+
+
+def read(connection: apsw.Connection, after: int, limit: int, workflow_id: str | None) -> list[StoredRow]:
+    """A page of rows in order of writing."""
+    if workflow_id is not None and not commit_rules.is_storable(workflow_id):
+        return []
+    cursor = connection.cursor()
+    try:
+        if workflow_id is None:
+            return page_of(map(_row, cursor.execute(_ALL, (after, limit))), limit)
+        return page_of(map(_row, cursor.execute(_OF_WORKFLOW, (after, workflow_id, limit))), limit)
+    finally:
+        cursor.close()  # a page that is full leaves rows unread
+
+
+def _row(values: Any) -> StoredRow:
+    position, *cells = values
+    types, found, of_parent = cells[: 2 * _COUNT : 2], cells[1 : 2 * _COUNT : 2], cells[2 * _COUNT :]
+    return row_of(position, dict(zip(_NAMES, found, strict=True)), of_parent, _type_fault(types))
+
+
+def _type_fault(types: Sequence[str]) -> str:
+    for column, type_ in zip(_COLUMNS, types, strict=True):
+        if type_ not in column.types:
+            return f"its {column.name} is of type {type_}, not {' or '.join(column.types)}"
+    return ""
