@@ -15,7 +15,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actorflow import InMemoryCheckpointStorage, SqliteCheckpointStorage
+from actorflow import InMemoryCheckpointStorage, PostgresCheckpointStorage, SqliteCheckpointStorage
 from actorflow.checkpoint.fsck import MOST_FINDINGS
 from actorflow.errors import CheckpointError
 from actorflow.testing.storage_conformance import RandomHistory, make_commit, make_entry
@@ -58,10 +58,14 @@ def told(report):
     return [(finding.kind, finding.checkpoint_id) for finding in report.findings]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def storage(request, path):
     if request.param == "memory":
         yield InMemoryCheckpointStorage()
+    elif request.param == "postgres":
+        database = request.getfixturevalue("database")
+        with PostgresCheckpointStorage(database.dsn, schema=database.schema) as opened:
+            yield opened
     else:
         with SqliteCheckpointStorage(path, synchronous="normal") as opened:
             yield opened
