@@ -26,3 +26,14 @@ def database(postgres_server):
 
     with fresh_database(postgres_server) as database:
         yield database
+
+
+@pytest.fixture
+def emptied_server(postgres_server):
+    """The server, without the schema that a storage makes by default; for one test at a time."""
+    from tests.postgres import Database
+
+    database = Database(postgres_server, "actorflow")
+    database.drop()
+    yield postgres_server
+    database.drop()
