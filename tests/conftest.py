@@ -29,11 +29,9 @@ def database(postgres_server):
 
 
 @pytest.fixture
-def emptied_server(postgres_server):
-    """The server, without the schema that a storage makes by default; for one test at a time."""
-    from tests.postgres import Database
+def postgres_dsn(postgres_server):
+    """A whole database of its own in it, for what works in the schema that is the default."""
+    from tests.postgres import fresh_dsn
 
-    database = Database(postgres_server, "actorflow")
-    database.drop()
-    yield postgres_server
-    database.drop()
+    with fresh_dsn(postgres_server) as dsn:
+        yield dsn

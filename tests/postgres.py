@@ -117,6 +117,18 @@ def fresh_database(server: str):
         database.drop()
 
 
+@contextmanager
+def fresh_dsn(server: str):
+    """A database that is gone afterwards, with nothing in it."""
+    name = sql.Identifier(f"actorflow-test-{uuid.uuid4().hex[:12]}")
+    with closing(psycopg.connect(server, autocommit=True)) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        try:
+            yield psycopg.conninfo.make_conninfo(server, dbname=name.as_string().strip('"'))
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
 async def until(condition):
     """Wait for something that only the server knows."""
     with trio.fail_after(20):

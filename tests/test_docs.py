@@ -51,7 +51,7 @@ def blocks(page: Path) -> list[Block]:
 def test_every_snippet_of_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     if page.stem == "postgres":
-        monkeypatch.setenv("DATABASE", request.getfixturevalue("emptied_server"))
+        monkeypatch.setenv("DATABASE", request.getfixturevalue("postgres_dsn"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for programs that a page starts
     module = types.ModuleType(f"page_{page.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
