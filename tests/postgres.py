@@ -79,10 +79,14 @@ class Database:
     def sessions(self):
         return self.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", self.name)[0][0]
 
-    def waiting(self):
-        """How many of the sessions wait for a lock."""
-        count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
-        return self.execute(count, self.name)[0][0]
+    def waiting(self, seconds=0):
+        """How many of the sessions wait for a lock, for so long at least."""
+        return self.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock' "
+            "AND query_start < clock_timestamp() - make_interval(secs => %s)",
+            self.name,
+            seconds,
+        )[0][0]
 
     def slow(self, when, seconds):
         """Let the server take its time over a checkpoint: at the insert, or at the commit."""

@@ -508,7 +508,7 @@ async def test_a_session_that_is_ended_during_a_verb_is_an_error_of_that_verb(da
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fails, lambda: storage.save(make_commit("b", "a")))
             nursery.start_soon(fails, lambda: storage.acquire_lease("workflow", owner="me"))
-            await until(lambda: database.waiting() == 2)
+            await until(lambda: database.waiting(0.2) == 2)  # longer than any batch does
             database.end_sessions()
         other.rollback()
     other.close()

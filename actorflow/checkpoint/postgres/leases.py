@@ -16,15 +16,29 @@ from actorflow.checkpoint.processes import this_process
 from actorflow.checkpoint.records import Lease
 from actorflow.errors import InternalError
 
-__all__ = ["WorkflowRow", "acquire", "lock", "lock_to_write", "look", "release", "renew"]
+__all__ = [
+    "COLUMNS",
+    "WorkflowRow",
+    "acquire",
+    "check_may_write",
+    "lock",
+    "lock_or_add",
+    "lock_to_write",
+    "look",
+    "release",
+    "renew",
+    "row_of",
+]
 
-_LOOK: LiteralString = """
-    SELECT key, epoch, owner, host, process, ttl, acquired, expires,
-           coalesce(%s::float8, extract(epoch FROM clock_timestamp())::float8)
-    FROM workflow WHERE id = %s
+COLUMNS: LiteralString = """
+    w.key, w.epoch, w.owner, w.host, w.process, w.ttl, w.acquired, w.expires,
+    coalesce(%(now)s::float8, extract(epoch FROM clock_timestamp())::float8)
 """
+"""What `row_of` is made of."""
 
-_LOCK = _LOOK + "FOR UPDATE"
+_LOOK: LiteralString = f"SELECT {COLUMNS} FROM workflow w WHERE w.id = %(id)s"  # noqa: S608 - of constants
+
+_LOCK: LiteralString = _LOOK + " FOR UPDATE"
 
 _ADD = "INSERT INTO workflow (id) VALUES (%s) ON CONFLICT DO NOTHING"
 
@@ -84,19 +98,19 @@ def lock(connection: psycopg.Connection, workflow_id: str, now: float | None) ->
         workflow_id: Whose row.
         now: The time under a virtual clock; None for the server's.
     """
-    return _workflow(workflow_id, connection.execute(_LOCK, (now, workflow_id.encode()), binary=True).fetchone())
+    row = connection.execute(_LOCK, {"now": now, "id": workflow_id.encode()}, binary=True).fetchone()
+    return None if row is None else row_of(workflow_id, row)
 
 
 def look(connection: psycopg.Connection, name: bytes, now: float | None) -> WorkflowRow | None:
     """Look at the row of a workflow id, whatever bytes that is, without locking it."""
-    row = connection.execute(_LOOK, (now, name), binary=True).fetchone()
-    return _workflow(name.decode("utf-8", "replace"), row)
+    row = connection.execute(_LOOK, {"now": now, "id": name}, binary=True).fetchone()
+    return None if row is None else row_of(name.decode("utf-8", "replace"), row)
 
 
-def _workflow(workflow_id: str, row: Any) -> WorkflowRow | None:
-    if row is None:
-        return None
-    key, epoch, owner, host, process, ttl, acquired, expires, time = row
+def row_of(workflow_id: str, columns: Any) -> WorkflowRow:
+    """The row of a workflow id, of its `COLUMNS`."""
+    key, epoch, owner, host, process, ttl, acquired, expires, time = columns
     if epoch is None:
         return WorkflowRow(key, None, time)
     lease = Lease(workflow_id=workflow_id, owner=owner.decode(), host=host.decode(), epoch=epoch, ttl=ttl)
@@ -122,7 +136,16 @@ def lock_to_write(
         The row, and whether the write must end the lease it is under.
     """
     locked = lock_or_add(connection, workflow_id, now)
-    return locked, check_writer(lease, locked.holding, locked.now)
+    return locked, check_may_write(locked, lease)
+
+
+def check_may_write(locked: WorkflowRow, lease: Lease | None) -> bool:
+    """Refuse a writer whose lease is not the current one, or who has none while another has.
+
+    Returns:
+        Whether the write must end the lease that is there.
+    """
+    return check_writer(lease, locked.holding, locked.now)
 
 
 def acquire(connection: psycopg.Connection, workflow_id: str, owner: str, ttl: float, now: float | None) -> Lease:

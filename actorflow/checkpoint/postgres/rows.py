@@ -1,8 +1,4 @@
-"""Checkpoints as rows: every statement that reads or writes one. All are called inside a transaction.
-
-Writers read what they decide by after they have locked the row of the workflow id, and in a statement of its own: a
-statement that waits for a lock sees the rest of the database as it was before it waited.
-"""
+"""Checkpoints as rows: every statement that reads or writes one. All are called inside a transaction."""
 
 from __future__ import annotations
 
@@ -81,16 +77,19 @@ _CHAIN = """
     SELECT c.payload, c.is_full FROM line JOIN checkpoint c ON c.position = line.position ORDER BY c.position
 """
 
-_LOOK = """
-    SELECT EXISTS (SELECT FROM checkpoint WHERE id = %(id)s), p.position, w.id, p.digest, r.key, r.definition,
-           (SELECT coalesce(max(sequence), 0) + 1 FROM checkpoint WHERE workflow = %(workflow)s)
-    FROM (SELECT) one
+# A session that waits for the row sees all the rest as it was before. What somebody else wrote meanwhile then violates a
+# unique or foreign key at the insert, and a second look sees it; the lease is in the row itself and is never out of date.
+_LOCK_AND_LOOK: LiteralString = f"""
+    SELECT {leases.COLUMNS}, EXISTS (SELECT FROM checkpoint WHERE id = %(id)s), p.position, q.id, p.digest, r.key, r.definition,
+           (SELECT coalesce(max(sequence), 0) + 1 FROM checkpoint WHERE workflow = w.key)
+    FROM workflow w
     LEFT JOIN checkpoint p ON p.id = %(parent)s
-    LEFT JOIN workflow w ON w.key = p.workflow
+    LEFT JOIN workflow q ON q.key = p.workflow
     LEFT JOIN definition d ON d.name = %(name)s
-    LEFT JOIN run r ON r.workflow = %(workflow)s AND r.id = %(run)s AND r.definition = d.key
+    LEFT JOIN run r ON r.workflow = w.key AND r.id = %(run)s AND r.definition = d.key
         AND r.graph_signature = %(signature)s
-"""
+    WHERE w.id = %(workflow_id)s FOR UPDATE OF w
+"""  # noqa: S608 - of constants
 
 _INSERT = """
     WITH done AS (DELETE FROM journal WHERE workflow = %(workflow)s)
@@ -104,8 +103,9 @@ _INSERT = """
 def insert(connection: psycopg.Connection, commit: Commit, now: float | None, place: str) -> CheckpointInfo:
     """Write one checkpoint and give it its sequence; or return the header that is there."""
     info = commit.info
-    locked, overtakes = leases.lock_to_write(connection, info.workflow_id, commit.lease, now)
-    there, parent, parent_workflow, parent_digest, run, definition, sequence = _look(connection, info, locked.key)
+    *columns, there, parent, parent_workflow, parent_digest, run, definition, sequence = _look(connection, info, now)
+    locked = leases.row_of(info.workflow_id, columns)
+    overtakes = leases.check_may_write(locked, commit.lease)
     if there:
         header = _header(connection.execute(_FIND_HEADER, (info.id.encode(),), binary=True).fetchone())
         commit_rules.check_same(header, commit, place)
@@ -137,16 +137,21 @@ def insert(connection: psycopg.Connection, commit: Commit, now: float | None, pl
     return info
 
 
-def _look(connection: psycopg.Connection, info: CheckpointInfo, workflow: int) -> Any:
+def _look(connection: psycopg.Connection, info: CheckpointInfo, now: float | None) -> Any:
     names = {
+        "now": now,
         "id": info.id.encode(),
         "parent": _bytes(info.parent_id),
-        "workflow": workflow,
+        "workflow_id": info.workflow_id.encode(),
         "name": info.workflow_name.encode(),
         "run": info.run_id.encode(),
         "signature": info.graph_signature.encode(),
     }
-    return connection.execute(_LOOK, names, binary=True).fetchone()
+    row = connection.execute(_LOCK_AND_LOOK, names, binary=True).fetchone()
+    if row is None:
+        leases.lock_or_add(connection, info.workflow_id, now)
+        row = connection.execute(_LOCK_AND_LOOK, names, binary=True).fetchone()
+    return row
 
 
 def _add_run(connection: psycopg.Connection, info: CheckpointInfo, workflow: int) -> tuple[int, int]:
