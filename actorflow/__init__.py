@@ -10,12 +10,15 @@ from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo
 from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.core.timers import RequestTimeout
 from actorflow.events import WorkflowRunState
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.decorators import handler, response_handler
 from actorflow.executors.executor import Executor
 from actorflow.executors.function import executor
 from actorflow.graph.edges import Case, Default
+from actorflow.policy import ExecutorFailure, RateLimit, RestartIntensity, Retry, SupervisionPolicy
+from actorflow.runtime.explanation import Explanation
 from actorflow.runtime.run import Run, RunResult
 from actorflow.workflow import LATEST, Workflow
 
@@ -32,10 +35,17 @@ __all__ = [
     "CheckpointStorage",
     "Default",
     "Executor",
+    "ExecutorFailure",
+    "Explanation",
     "InMemoryCheckpointStorage",
+    "RateLimit",
+    "RequestTimeout",
+    "RestartIntensity",
+    "Retry",
     "Run",
     "RunResult",
     "SqliteCheckpointStorage",
+    "SupervisionPolicy",
     "Workflow",
     "WorkflowBuilder",
     "WorkflowContext",

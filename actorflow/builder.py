@@ -30,12 +30,15 @@ from actorflow.graph.edges import (
     Selection,
     SwitchCaseEdges,
 )
+from actorflow.graph.failures import check_failure_routes
 from actorflow.graph.graph import Graph, Node
 from actorflow.graph.validation import check_ends, check_function, check_outputs, check_switch, validate
+from actorflow.policy import ExecutorFailure, SupervisionPolicy, check_limits, check_policy
 from actorflow.runtime.definition import CheckpointFailures, Definition
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.ownership import Ownership
 from actorflow.runtime.standing import Standing
+from actorflow.runtime.turns import Turns
 from actorflow.runtime.workflow_core import WorkflowCore
 from actorflow.workflow import Workflow
 
@@ -62,9 +65,14 @@ class WorkflowBuilder:
         strict: A message that nothing takes, or that a handler changes in place, is an error.
         checkpoint_failures: "raise": a checkpoint that cannot be written fails the run; "warn": it goes on with a
             `CheckpointFailedEvent`.
+        policy: Supervision of every executor that has no policy of its own.
+        max_concurrency: How many handlers may be in flight at once, over the whole workflow; None for no limit.
+        cleanup_grace: Seconds that handlers may take to end when a run is cancelled or has failed. They are waited for
+            however long they take; an overrun is reported by a `WarningEvent`.
 
     Raises:
         ValueError: An argument is out of its range.
+        TypeError: `policy` is no policy.
         WorkflowValidationError: The start executor is missing or unusable.
     """
 
@@ -82,6 +90,9 @@ class WorkflowBuilder:
         state_types: Sequence[Any] = (),
         strict: bool = False,
         checkpoint_failures: CheckpointFailures = "raise",
+        policy: SupervisionPolicy | None = None,
+        max_concurrency: int | None = None,
+        cleanup_grace: float = 5.0,
     ) -> None:
         if not isinstance(name, str) or not name:
             raise ValueError(f"a workflow's name is a non-empty str, not {name!r}")
@@ -96,6 +107,8 @@ class WorkflowBuilder:
             raise ValueError(f"reducers maps state keys to functions (old, new) -> value; not {unusable}")
         if isinstance(checkpoint_storage, type) or not (checkpoint_storage is None or is_storage(checkpoint_storage)):
             raise ValueError(f"checkpoint_storage is a CheckpointStorage, not {type(checkpoint_storage).__name__}")
+        check_policy(f"workflow {name!r}", policy)
+        check_limits(max_concurrency, cleanup_grace)
         self._name = name
         self._description = description
         self._max_supersteps = max_supersteps
@@ -106,6 +119,9 @@ class WorkflowBuilder:
         self._state_types = tuple(state_types)
         self._strict = strict
         self._checkpoint_failures: CheckpointFailures = checkpoint_failures
+        self._policy = policy
+        self._max_concurrency = max_concurrency
+        self._cleanup_grace = cleanup_grace
         self._members = Members()
         self._groups: list[EdgeGroup] = []
         self._definition: Definition | None = None
@@ -228,6 +244,7 @@ class WorkflowBuilder:
             states=ExecutorStates.of(executors),
             standing=Standing(),
             ownership=Ownership(workflow_id),
+            turns=Turns(executors.values(), self._max_concurrency),
         )
         return Workflow(core, self._storage)
 
@@ -256,9 +273,15 @@ class WorkflowBuilder:
     def _compile(self) -> Definition:
         self._check_ids()
         samples = list(self._members.samples())
-        nodes = {each.id: _node(each) for each in samples}
+        senders = [each for each in samples if _sends_failures(each.policy or self._policy)]
+        nodes = {each.id: _node(each, sends_failures=each in senders) for each in samples}
         graph = Graph(self._start, nodes, tuple(self._groups))
         validate(graph)
+        check_failure_routes(
+            graph,
+            (each.id for each in senders if each.policy is not None),
+            (each.id for each in senders if each.policy is None),
+        )
         outputs, intermediates = check_outputs(
             nodes,
             self._ids("output_from", self._output_from),
@@ -266,6 +289,8 @@ class WorkflowBuilder:
         )
         states = [type(each).state_annotation() for each in samples if each.has_typed_state]
         annotations = [kind for each in samples for kind in each.handler_table.annotations]
+        if senders:
+            annotations.append(ExecutorFailure)
         return Definition(
             name=self._name,
             description=self._description,
@@ -277,6 +302,9 @@ class WorkflowBuilder:
             strict=self._strict,
             checkpoint_failures=self._checkpoint_failures,
             annotations=(*_unique(annotations), *states, *self._state_types),
+            policy=self._policy,
+            max_concurrency=self._max_concurrency,
+            cleanup_grace=self._cleanup_grace,
         )
 
     def _ids(self, argument: str, given: Sequence[Executor | str] | str | None) -> Sequence[str] | str | None:
@@ -308,14 +336,18 @@ class WorkflowBuilder:
                     )
 
 
-def _node(executor: Executor) -> Node:
+def _sends_failures(policy: SupervisionPolicy | None) -> bool:
+    return policy is not None and policy.on_failure == "send"
+
+
+def _node(executor: Executor, *, sends_failures: bool) -> Node:
     check_executor(executor)
     table = executor.handler_table
     return Node(
         id=executor.id,
         type_name=executor.signature_name,
         inputs=table.dispatch,
-        output_types=table.sends,
+        output_types=(*table.sends, ExecutorFailure) if sends_failures else table.sends,
         workflow_output_types=table.yields,
         response_types=tuple((spec.request, spec.takes) for spec in table.responses),
     )

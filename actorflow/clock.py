@@ -1,18 +1,20 @@
-"""The time of day that leases go by: one that processes on a host share, and that a test can move.
+"""The time of day that leases and timers go by: one that processes on a host share, and that a test can move.
 
-It is read in the event loop and handed to the storage's transaction, so that a lease is as testable as any timeout: under
+For a lease it is read in the event loop and handed to the storage's transaction, so that a lease is as testable as any timeout: under
 ``trio.testing.MockClock`` it is the virtual clock's time, and stands still with it.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import trio
 
-__all__ = ["EPOCH", "MICROSECOND", "microseconds", "runs_on_virtual_time", "wall_time"]
+__all__ = ["EPOCH", "MICROSECOND", "SteadyClock", "microseconds", "runs_on_virtual_time", "wall_time"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -25,6 +27,27 @@ def wall_time() -> float:
     if runs_on_virtual_time():
         return _VIRTUAL_START + trio.current_time()
     return time.time()
+
+
+@attrs.define(eq=False)
+class SteadyClock:
+    """The time of day as it was when this was made, moved on by trio's clock: a system clock that is set does not move it.
+
+    A run has one, and counts and awaits due times by it. So within a run a clock that is set neither makes a timer fire
+    early nor keeps it waiting; the next run goes by the time of day again.
+    """
+
+    _ahead: float = attrs.field(
+        factory=lambda: _VIRTUAL_START if runs_on_virtual_time() else time.time() - trio.current_time()
+    )
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        return self._ahead + trio.current_time()
+
+    def on_trio(self, moment: float | None) -> float:
+        """A time of day as a deadline of trio's; infinite for None."""
+        return math.inf if moment is None else moment - self._ahead
 
 
 def runs_on_virtual_time() -> bool:

@@ -17,6 +17,7 @@ __all__ = [
     "DuplicateExecutorError",
     "EdgeGroupError",
     "ExecutorReusedError",
+    "ExecutorTimeoutError",
     "GraphConnectivityError",
     "GraphMismatchError",
     "HandlerSignatureError",
@@ -198,6 +199,25 @@ class RequestIdError(ActorflowError, ValueError):
 
 class RunEndedError(ActorflowError, RuntimeError):
     """A run that has ended, or was made without an event channel, was asked for what it cannot do any more."""
+
+
+class ExecutorTimeoutError(ActorflowError, TimeoutError):
+    """An attempt at a delivery took longer than its policy allows; its handler was cancelled and has ended.
+
+    Attributes:
+        executor_id: The executor.
+        timeout: Seconds it was allowed.
+        attempt: Which attempt it was.
+    """
+
+    def __init__(self, executor_id: str, timeout: float, attempt: int) -> None:
+        self.executor_id = executor_id
+        self.timeout = timeout
+        self.attempt = attempt
+        super().__init__(
+            f"executor {executor_id!r} did not finish attempt {attempt} within {timeout:g} s; give its SupervisionPolicy a "
+            f"longer timeout, or a retry"
+        )
 
 
 class MessageTypeError(ActorflowError, TypeError):

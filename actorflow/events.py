@@ -170,12 +170,14 @@ class ExecutorCompletedEvent(WorkflowEvent):
 @_own
 @attrs.frozen(kw_only=True)
 class ExecutorFailedEvent(WorkflowEvent):
-    """An executor failed for good.
+    """An attempt at a delivery failed.
+
+    An `ExecutorRetryingEvent` follows if another is to be made; if not, the failure does what the policy says.
 
     Attributes:
         executor_id: The executor.
         error: The handler's exception.
-        attempt: The last attempt.
+        attempt: The attempt.
     """
 
     type: ClassVar[str] = "executor_failed"
@@ -190,11 +192,15 @@ class ExecutorFailedEvent(WorkflowEvent):
 class ExecutorRetryingEvent(WorkflowEvent):
     """An attempt failed and another will be made; outputs streamed by the failed attempt are void.
 
+    What is void is what the delivery's attempts before this one streamed. When an executor was restarted, it is whatever the
+    executor streamed in this superstep. No `RunResult` ever has it.
+
     Attributes:
         executor_id: The executor.
-        attempt: The attempt that failed.
-        delay: Seconds until the next.
-        error: Why it failed.
+        attempt: The attempt that will be made.
+        delay: Seconds until then.
+        error: Why the one before it failed.
+        restarted: Whether the executor is restarted, and handles the deliveries of this superstep again from the first.
     """
 
     type: ClassVar[str] = "executor_retrying"
@@ -203,6 +209,7 @@ class ExecutorRetryingEvent(WorkflowEvent):
     attempt: int
     delay: float
     error: BaseException
+    restarted: bool = False
 
 
 @_own
@@ -271,6 +278,7 @@ class RequestInfoEvent(WorkflowEvent):
         request_id: What to answer to.
         data: The request.
         response_type: The type an answer must have.
+        due: When the request expires, in seconds since 1970 UTC; None if it does not.
     """
 
     type: ClassVar[str] = "request_info"
@@ -279,6 +287,7 @@ class RequestInfoEvent(WorkflowEvent):
     request_id: str
     data: Any
     response_type: Any
+    due: float | None = None
 
 
 @_own

@@ -16,6 +16,8 @@ from actorflow.events import RequestInfoEvent, WorkflowRunState
 from actorflow.executors.executor import Executor
 from actorflow.runtime.claim import Claim
 from actorflow.runtime.emitter import request_event
+from actorflow.runtime.explaining import explain
+from actorflow.runtime.explanation import Explanation
 from actorflow.runtime.opening import (
     LATEST,
     UNSET,
@@ -241,6 +243,10 @@ class Workflow:
             raise problems[0]
 
     # What a workflow tells of itself.
+
+    def explain(self) -> Explanation:
+        """Say what the workflow waits for, or what its last run left: a plain call, at any time."""
+        return explain(self._core)
 
     @property
     def name(self) -> str:

@@ -408,3 +408,45 @@ def test_a_handler_never_begins_in_a_run_that_is_cancelled(seed: int) -> None:
         assert len([each for each in events_of(events, ExecutorInvokedEvent) if each.executor_id == "work"]) <= 3
 
     run_seeded(main, seed)
+
+
+# Ten thousand messages to one executor.
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+async def test_ten_thousand_messages_keep_the_canonical_order_and_the_bound_of_tasks(
+    autojump_clock: Any, concurrency: int
+) -> None:
+    """P4, P11: no task for each message, and effects merged in the order the messages were sent, not finished."""
+    peak = 0
+    at_work = 0
+
+    @executor(concurrency=concurrency)
+    async def pool(number: int, ctx: WorkflowContext[Never, int]) -> None:
+        nonlocal peak, at_work
+        at_work += 1
+        peak = max(peak, at_work)
+        await trio.sleep((number * 7919 % 11) / 1000)
+        ctx.set_state("last", number)
+        await ctx.yield_output(number)
+        at_work -= 1
+
+    workflow = WorkflowBuilder(name="pool", start_executor=Many(id="many")).add_edge("many", pool).build()
+    tasks = 0
+
+    async def watch() -> None:
+        nonlocal tasks
+        while True:
+            tasks = max(tasks, trio.lowlevel.current_statistics().tasks_living)
+            await trio.sleep(0.005)
+
+    async with trio.open_nursery() as nursery:
+        before = trio.lowlevel.current_statistics().tasks_living
+        nursery.start_soon(watch)
+        result = await workflow.run(10_000)
+        nursery.cancel_scope.cancel()
+
+    assert result.outputs == list(range(10_000))
+    assert workflow._core.standing.snapshot.table("state") == {"last": 9_999}
+    assert peak == concurrency
+    assert tasks <= before + concurrency + 6

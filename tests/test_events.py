@@ -227,6 +227,7 @@ FIELDS = {
     str: st.text(max_size=8),
     int: st.integers(0, 2**40),
     float: st.floats(0, 1e12),
+    float | None: st.none() | st.floats(allow_nan=False),
     str | None: st.none() | st.text(max_size=8),
     tuple[str, ...]: st.lists(st.text(max_size=5), max_size=2).map(tuple),
     tuple[Any, ...]: st.lists(values, max_size=3).map(tuple),

@@ -2,12 +2,15 @@
 
 import itertools
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actorflow.core.dispatch import TypeDispatch
-from actorflow.core.effects import Sent
+from actorflow.core.effects import REMOVED, Delivery, Effects, Finished, PendingRequest, Sent
 from actorflow.core.joins import Join, JoinWait, fire_joins
+from actorflow.core.snapshot import INFLIGHT, JOINS, REQUESTS, Snapshot
+from actorflow.core.timers import Arrival
+from actorflow.graph.committing import commit_arrivals, commit_superstep
 from actorflow.graph.edges import Edge, FanInEdges
 from actorflow.graph.graph import Graph, Node
 from actorflow.graph.routing import Routing, join_up, route
@@ -168,6 +171,114 @@ def test_grouping_does_not_depend_on_which_source_was_first_within_a_superstep(j
         return [each for source in order for each in by_source[source]]
 
     assert run(lambda arrivals: arrivals) == run(shuffled_between_sources)
+
+
+@st.composite
+def delayed_histories(draw):
+    """A random graph, and a script of who sends what to whom how late, each executor at its first few deliveries."""
+    edges, joins = draw(pairs), draw(join_lists(waits=(JoinWait.ACTIVE,)))
+    targets = {}
+    for source, target in dict.fromkeys(edges):
+        targets.setdefault(source, []).append(target)
+    for join in joins:
+        for source in join.sources:
+            targets.setdefault(source, []).append(join.target)
+    script = {
+        source: draw(
+            st.lists(st.lists(st.tuples(st.sampled_from(to), st.sampled_from([0, 0, 1, 2])), max_size=2), max_size=3)
+        )
+        for source, to in targets.items()
+    }
+    asks = draw(st.lists(ids, max_size=1))
+    return edges, joins, script, draw(st.lists(ids, min_size=1, max_size=3)), asks
+
+
+def can_reach(graph, edges, joins, snapshot, changes):
+    """Executors that may still run, walked from every delivery, timer and open request there is, one by one."""
+    now = Snapshot({table: dict(values) for table, values in snapshot.tables.items()})
+    now.apply(changes)
+    awake = [each.target_id for each in now.inflight] + [each.executor_id for each in now.requests.values()]
+    coming = set()
+    for timer in now.timers.values():
+        if isinstance(timer.what, Arrival):
+            coming.add((timer.what.join_id, timer.what.source_id))
+            awake += [join.target for join in joins if join.id == timer.what.join_id]
+        else:
+            awake.append(timer.what.target_id)
+    return now, may_run(edges, joins, awake), coming
+
+
+@settings(max_examples=300)
+@given(delayed_histories(), st.randoms(use_true_random=False))
+def test_with_delays_an_active_join_fires_if_and_only_if_nothing_in_flight_can_reach_a_silent_source(history, random):
+    """Over whole histories: after every commit, of a superstep or of what came due, each join that still holds something
+    could still be fed by something that is in flight; and each that fired a part could not have been fed by anything but
+    what joins firing beside it woke.
+
+    And P4: the order in which a superstep's executors finished shows nowhere, as nothing but the canonical order is looked at.
+    """
+    edges, joins, script, starts, asks = history
+    graph = make_graph(edges, joins)
+    snapshot, turns, now = Snapshot(), {}, 0.0
+    snapshot.apply({INFLIGHT: tuple(Delivery(start, 0) for start in starts)})
+    snapshot.apply({(REQUESTS, id_): PendingRequest(id_, id_, 0, int, 5.0, 5.0) for id_ in asks})
+
+    def handled(delivery):
+        turn = turns[delivery.target_id] = turns.get(delivery.target_id, -1) + 1
+        sends = script.get(delivery.target_id, [])
+        effects = Effects()
+        for target, delay in sends[turn] if turn < len(sends) else ():
+            effects.sent.append(Sent((delivery.target_id, turn), target, float(delay)))
+        return Finished(delivery, effects, {}, REMOVED)
+
+    for superstep in range(1, 60):
+        if snapshot.inflight:
+            done = [handled(each) for each in snapshot.inflight]
+            now += random.choice([0.0, 0.5, 3.0])
+            result = settle(commit_superstep(graph, snapshot, done, superstep, reducers={}, now=now))
+            again = settle(commit_superstep(graph, snapshot, done, superstep, reducers={}, now=now))
+            assert again.changes == result.changes
+        elif snapshot.schedule.next_due() is not None:
+            now = max(now, snapshot.schedule.next_due())
+            result = commit_arrivals(graph, snapshot, now)
+        else:
+            break
+        after, running, coming = can_reach(graph, edges, joins, snapshot, result.changes)
+        fired = [each for each in after.inflight if isinstance(each.value, list)]
+        for join in joins:
+            held = after.table(JOINS).get(join.id, {})
+            if held:
+                silent = set(join.silent(held))
+                assert silent
+                assert silent & running or {(join.id, source) for source in silent} & coming
+        for firing in fired:
+            (join, *others) = [each for each in joins if each.target == firing.target_id]
+            silent = set(join.sources) - set(firing.source_ids)
+            if others or not silent:
+                continue
+            assert not {(join.id, source) for source in silent} & coming
+            rest = [each.target_id for each in after.inflight if not isinstance(each.value, list)]
+            rest += [each.executor_id for each in after.requests.values()]
+            rest += [timer.what.target_id for timer in after.timers.values() if isinstance(timer.what, Delivery)]
+            assert not may_run(edges, joins, rest) & silent
+        snapshot.apply(result.changes, superstep if snapshot.inflight else None)
+    if not snapshot.inflight and snapshot.schedule.next_due() is None:
+        assert not any(snapshot.table(JOINS).values())
+
+
+def test_a_message_on_its_way_to_a_join_counts_for_its_source_and_for_what_the_join_will_wake():
+    fed = Join("c#0", ("a", "b"), "c", JoinWait.ACTIVE)
+    next_ = Join("d#1", ("a", "c"), "d", JoinWait.ACTIVE)
+    other = Join("e#2", ("a", "b"), "e", JoinWait.ACTIVE)
+    graph = make_graph([], [fed, next_, other])
+    held = {join.id: {"a": (1,)} for join in (fed, next_, other)}
+
+    def fired(coming):
+        return [each.join.id for each in fire_joins([fed, next_, other], held, [], graph.reach, coming)]
+
+    assert fired({("c#0", "b")}) == ["e#2"]  # b has sent to the first join, and to that one alone
+    assert fired({("c#0", "a")}) == ["c#0", "e#2"]  # what comes is from one that has sent already
+    assert fired(()) == ["c#0", "e#2"]
 
 
 def test_an_open_request_holds_an_active_join_back():

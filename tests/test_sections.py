@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from actorflow.checkpoint.codec.registry import TypeRegistry
 from actorflow.checkpoint.codec.sections import SectionCodec, section_key
-from actorflow.core.effects import Delivery, Output, OutputKind, PendingRequest
+from actorflow.core.effects import REMOVED, Delivery, Effects, Finished, Output, OutputKind, PendingRequest, Sent
 from actorflow.core.snapshot import INFLIGHT, RUN, RunMark
+from actorflow.core.timers import Arrival, Timer
 from actorflow.errors import CodecError
 
 
@@ -36,6 +37,9 @@ SECTIONS = {
     ("request", "r/1"): REQUEST,
     ("request", "r2"): PendingRequest("r2", "asker", [1], list[int]),
     ("request", "r3"): PendingRequest("r3", "asker", None, bool | None),
+    ("request", "r4"): attrs.evolve(REQUEST, timeout=0.5, due=1e9),
+    ("timer", "7-0"): Timer(1_700_000_000.25, 7, 0, Delivery("a", Ask("x"), ("s",))),
+    ("timer", "7-12"): Timer(0.1, 7, 12, Arrival("j", "a", Ask("x"))),
     ("outputs", "12"): (
         Output("e", Ask("x"), OutputKind.OUTPUT),
         Output("e", (1,), OutputKind.INTERMEDIATE),
@@ -71,6 +75,8 @@ def test_all_sections_together_make_one_snapshot():
         (("request", "r"), attrs.evolve(REQUEST, data=object()), "request 'r-1' of 'asker'"),
         (("request", "r"), attrs.evolve(REQUEST, response_type=set[int]), "request 'r-1'"),
         (("outputs", "1"), (Output("e", object(), OutputKind.OUTPUT),), "output of 'e'"),
+        (("timer", "1-0"), Timer(1.0, 1, 0, Delivery("a", object())), "message to 'a'"),
+        (("timer", "1-0"), Timer(1.0, 1, 0, Arrival("j", "a", object())), "message to join 'j'"),
         (INFLIGHT, (Delivery("a", 1), Delivery("b", object())), "message to 'b'"),
     ],
 )
@@ -94,6 +100,28 @@ def test_a_response_type_that_no_handler_declares_any_more_is_refused():
         SectionCodec(TypeRegistry((Ask, int))).decode({"request/r": data}, 0)
 
 
+@pytest.mark.parametrize("due", [float("nan"), float("inf"), 5, "soon", None])
+def test_a_due_time_that_is_none_is_refused_before_it_can_upset_the_order_of_timers(due):
+    """R11."""
+    timer = Timer(due, 1, 0, Arrival("j", "a", 1))
+    with pytest.raises(CodecError, match="time"):
+        CODEC.decode({"timer/1-0": CODEC.encode(("timer", "1-0"), timer)}, 0)
+    if due is not None:
+        request = attrs.evolve(REQUEST, timeout=1.0, due=due)
+        with pytest.raises(CodecError, match="time"):
+            CODEC.decode({"request/r-1": CODEC.encode(("request", "r-1"), request)}, 0)
+
+
+def test_a_journal_entry_without_delays_is_written_as_it_ever_was_and_one_with_a_delay_comes_back():
+    delivery = Delivery("e", 1)
+    for delay in (0.0, 2.5):
+        done = Finished(delivery, Effects(sent=[Sent(1, "t", delay), Sent(2)]), {}, REMOVED)
+        data = CODEC.encode_finished(done)
+        sent = CODEC._codec.decode(data, "x")[0]
+        assert [len(each) for each in sent] == ([3, 2] if delay else [2, 2])
+        assert CODEC.decode_finished(delivery, data).effects.sent == [Sent(1, "t", delay), Sent(2)]
+
+
 _SHAPES = [
     b"\xc0",
     b"\x01",
@@ -103,7 +131,7 @@ _SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("key", ["request/x", "inflight/", "outputs/1", "run/"])
+@pytest.mark.parametrize("key", ["request/x", "timer/1-0", "timer/x", "inflight/", "outputs/1", "run/"])
 @pytest.mark.parametrize("data", _SHAPES)
 def test_data_of_another_shape_is_a_codec_error_of_its_section(key, data):
     with pytest.raises(CodecError) as caught:

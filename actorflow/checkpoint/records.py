@@ -11,7 +11,9 @@ Section keys (one value each):
 ``executor/<id>``   the state of one executor
 ``join/<id>``       what a fan-in join holds
 ``request/<id>``    one open request
+``timer/<s>-<n>``   the delayed message number n of superstep s, for one target
 ``inflight``        the deliveries planned for the next superstep
+``restarts/<id>``   when one executor was restarted lately
 ``run``             run bookkeeping: origin run id, superstep the run began at
 ``chain/``          length of the chain of deltas; no part of the state
 ``outputs/<n>``     outputs committed by superstep n of the run since its entry

@@ -62,12 +62,16 @@ class PendingRequest:
         executor_id: The executor that asks.
         data: The request.
         response_type: The declared type of an answer.
+        timeout: Seconds it stays open once it is committed; None for ever.
+        due: When it expires, in seconds since 1970 UTC; None before it is committed, and without a timeout.
     """
 
     id: str
     executor_id: str
     data: Any
     response_type: Any
+    timeout: float | None = None
+    due: float | None = None
 
 
 @attrs.frozen
@@ -89,10 +93,17 @@ class Delivery:
 
 @attrs.frozen
 class Sent:
-    """A message an executor sent: along its edges, or along those that lead to one target."""
+    """A message an executor sent: along its edges, or along those that lead to one target.
+
+    Attributes:
+        value: The message.
+        target_id: The one target.
+        delay: Seconds it waits once its superstep has committed.
+    """
 
     value: Any
     target_id: str | None = None
+    delay: float = 0.0
 
 
 @attrs.frozen

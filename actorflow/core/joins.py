@@ -6,7 +6,7 @@ messages of one source in canonical order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -70,6 +70,7 @@ def fire_joins(
     held: Mapping[str, Held],
     live: Iterable[str],
     reach: Callable[[str], frozenset[str]],
+    coming: Collection[tuple[str, str]] = (),
 ) -> list[Firing]:
     """Decide which joins fire at a superstep boundary.
 
@@ -78,14 +79,20 @@ def fire_joins(
         held: What each join holds, by join id.
         live: Executors that something in flight, a timer or an open request will still wake.
         reach: For an executor, itself and every executor its messages can lead to.
+        coming: Join id and source of every message that a timer will bring to a join.
 
     Returns:
         The firings, in declared order.
     """
+    joins = tuple(joins)
     waiting = [join for join in joins if any(held.get(join.id, {}).values())]
     fired = {join.id for join in waiting if _fires_by_content(join, held[join.id])}
     awake = [*live, *(join.target for join in waiting if join.id in fired)]
     active = [join for join in waiting if join.id not in fired and join.wait is JoinWait.ACTIVE]
+    if coming:  # a join that will get them may fire then, and wake its target
+        fed = {join_id for join_id, _ in coming}
+        awake += [join.target for join in joins if join.id in fed]
+        active = [join for join in active if not any((join.id, s) in coming for s in join.silent(held[join.id]))]
     fired |= _fire_active(active, held, awake, reach)
     return [_firing(join, held[join.id]) for join in waiting if join.id in fired]
 

@@ -12,9 +12,11 @@ from typing import Any
 import attrs
 
 from actorflow.core.effects import REMOVED, Delivery, Output, PendingRequest
+from actorflow.core.schedule import Schedule
+from actorflow.core.timers import Timer
 
 __all__ = [
-    "EXECUTORS", "INFLIGHT", "JOINS", "OUTPUTS", "REQUESTS", "RUN", "STATE",
+    "EXECUTORS", "INFLIGHT", "JOINS", "OUTPUTS", "REQUESTS", "RESTARTS", "RUN", "STATE", "TIMERS",
     "Changes", "RunMark", "Section", "Snapshot",
 ]  # fmt: skip
 
@@ -28,7 +30,11 @@ STATE = "state"
 EXECUTORS = "executor"
 JOINS = "join"
 REQUESTS = "request"
+TIMERS = "timer"
 OUTPUTS = "outputs"
+RESTARTS = "restarts"
+
+_SCHEDULED = (TIMERS, REQUESTS)
 
 INFLIGHT: Section = ("inflight", "")
 """The deliveries of the next superstep, in canonical order."""
@@ -60,10 +66,17 @@ class Snapshot:
     Attributes:
         tables: Values by table and name.
         superstep: Number of the superstep whose effects were applied last; 0 after an entry.
+        schedule: Index of the timers and requests, by due time.
     """
 
     tables: dict[str, dict[str, Any]] = attrs.Factory(dict)
     superstep: int = 0
+    schedule: Schedule = attrs.field(factory=Schedule, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        for table in _SCHEDULED:
+            for name, waiting in self.table(table).items():
+                self.schedule.change((table, name), waiting)
 
     def table(self, name: str) -> Mapping[str, Any]:
         """The values of one table, by name, oldest first."""
@@ -82,7 +95,10 @@ class Snapshot:
         """
         if superstep is not None:
             self.superstep = superstep
-        for (table, name), value in changes.items():
+        for section, value in changes.items():
+            table, name = section
+            if table in _SCHEDULED:
+                self.schedule.change(section, None if value is REMOVED else value)
             if value is REMOVED:
                 self.tables.get(table, {}).pop(name, None)
             else:
@@ -112,6 +128,11 @@ class Snapshot:
     def requests(self) -> Mapping[str, PendingRequest]:
         """Open requests by id, in the order they were made."""
         return self.table(REQUESTS)
+
+    @property
+    def timers(self) -> Mapping[str, Timer]:
+        """Waiting timers by name."""
+        return self.table(TIMERS)
 
     @property
     def outputs(self) -> list[Output]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
+from datetime import timedelta
 from typing import Any, Generic, Never, Protocol
 
+import trio
 from typing_extensions import TypeVar
 
 from actorflow.core.effects import Delivery, Effects, Output, OutputKind, PendingRequest, Sent
 from actorflow.core.merge import Reducer
+from actorflow.core.timers import RequestTimeout, seconds
 from actorflow.core.types import describe
 from actorflow.errors import ContextClosedError, MessageTypeError, RequestIdError
 from actorflow.events import RUNTIME_KINDS, WorkflowEvent
@@ -144,37 +147,69 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         self._handling("delivery_id")
         return self._port.delivery_id(self._index)
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether this attempt is to end, because it took too long or the run is being cancelled.
+
+        For a handler that works for long without awaiting anything. A plain function in a worker thread may also call
+        ``trio.from_thread.check_cancelled()``, which raises where this is true; nothing else can end a thread.
+        """
+        if trio.lowlevel.in_trio_task():
+            return trio.current_effective_deadline() <= trio.current_time()
+        try:
+            trio.from_thread.check_cancelled()
+        except trio.Cancelled:  # noqa: ASYNC104 - it was asked for, and is told
+            return True
+        return False
+
     # What takes effect when the superstep commits.
 
-    def send_message(self, message: OutT_contra, target_id: str | None = None) -> None:
-        """Send a message along this executor's edges.
+    def send_message(
+        self, message: OutT_contra, target_id: str | None = None, *, delay: float | timedelta | None = None
+    ) -> None:
+        """Send a message along this executor's edges, at once or later.
+
+        A delayed message is a durable timer: it survives a restart, and ``run`` waits for it. It is routed when the
+        superstep commits, like any other, and delivered in the first superstep after it is due.
 
         Args:
             message: The message, of a type the handler declares. Treat it as immutable from here on.
             target_id: Only along edges that lead to this executor.
+            delay: Seconds, or a timedelta, counted from the commit of this superstep; None or 0 for none.
 
         Raises:
+            ValueError: The delay is negative, or no finite length of time.
             MessageTypeError: The handler does not declare this type.
             ContextClosedError: The handler has returned.
         """
         effects, spec = self._handling("send_message")
         if not spec.send_check.accepts(message):
             raise MessageTypeError(self._undeclared(spec, "send", message, spec.sends))
-        effects.sent.append(Sent(message, target_id))
+        effects.sent.append(Sent(message, target_id, 0.0 if delay is None else seconds(delay, "delay")))
 
-    def request_info(self, data: Any, response_type: Any, *, request_id: str | None = None) -> str:
+    def request_info(
+        self,
+        data: Any,
+        response_type: Any,
+        *,
+        request_id: str | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> str:
         """Ask the outside world; a `response_handler` of this executor gets the answer, perhaps days later.
 
         Args:
             data: The request.
             response_type: The type an answer must have.
             request_id: An id of your own; otherwise one that is the same on every retry and resume of this delivery.
+            timeout: Seconds, or a timedelta, counted from the commit of this superstep. When they have passed without an
+                answer, the response handler gets a `RequestTimeout` in its place.
 
         Returns:
             The request's id.
 
         Raises:
-            MessageTypeError: No response handler takes such a pair.
+            MessageTypeError: No response handler takes such a pair, or with a timeout a `RequestTimeout`.
+            ValueError: The timeout is negative, or no finite length of time.
             RequestIdError: The id belongs to an open request.
             ContextClosedError: The handler has returned.
         """
@@ -184,6 +219,13 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
                 f"executor {self._executor_id!r} has no @response_handler for a {type(data).__name__} answered by "
                 f"{describe(response_type)}; add one"
             )
+        limit = None if timeout is None else seconds(timeout, "timeout")
+        if limit is not None and not self._table.can_answer(data, RequestTimeout):
+            raise MessageTypeError(
+                f"executor {self._executor_id!r} asks with a timeout, and has no @response_handler for a "
+                f"{type(data).__name__} answered by RequestTimeout; annotate the response as "
+                f"'{describe(response_type)} | RequestTimeout', or add a handler for it"
+            )
         self._requests_made += 1
         chosen = (
             request_id if request_id is not None else f"{self._port.delivery_id(self._index)}-r{self._requests_made}"
@@ -191,7 +233,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         self._port.check_request_id(chosen)
         if any(request.id == chosen for request in effects.requests):
             raise RequestIdError(f"request id {chosen!r} is used twice by one delivery; give each request its own")
-        effects.requests.append(PendingRequest(chosen, self._executor_id, data, response_type))
+        effects.requests.append(PendingRequest(chosen, self._executor_id, data, response_type, limit))
         return chosen
 
     def get_state(self, key: str, default: Any = None) -> Any:

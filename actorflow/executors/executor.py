@@ -14,6 +14,7 @@ from actorflow.executors.compiling import compile_handlers
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.handler_table import HandlerTable
 from actorflow.executors.resolving import class_names, resolve_in_class, type_arguments
+from actorflow.policy import RateLimit, SupervisionPolicy, check_policy
 
 _NO_DEFAULT = object()
 
@@ -30,11 +31,14 @@ class Executor:
 
     Args:
         id: Unique within a workflow; checkpoints refer to it.
+        policy: Supervision of its deliveries; it replaces the workflow's.
         concurrency: How many deliveries of one superstep are handled at once. More than one is for executors that keep
             no state of their own; the order of effects stays canonical.
+        rate_limit: How many attempts may begin in a period.
 
     Raises:
         ValueError: `id` is empty, or `concurrency` is less than 1.
+        TypeError: `policy` or `rate_limit` is something else.
     """
 
     type_name: ClassVar[str | None] = None
@@ -49,13 +53,23 @@ class Executor:
         super().__init_subclass__(**kwargs)
         cls._local_names = class_names(cls)
 
-    def __init__(self, id: str, *, concurrency: int = 1) -> None:  # noqa: A002 - the design's name
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the design's name
+        *,
+        policy: SupervisionPolicy | None = None,
+        concurrency: int = 1,
+        rate_limit: RateLimit | None = None,
+    ) -> None:
         if not isinstance(id, str) or not id:
             raise ValueError(f"an executor's id is a non-empty str, not {id!r}")
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
             raise ValueError(f"concurrency of executor {id!r} is a whole number from 1, not {concurrency!r}")
+        check_policy(f"executor {id!r}", policy, rate_limit)
         self.id = id
+        self.policy = policy
         self.concurrency = concurrency
+        self.rate_limit = rate_limit
         state_type = type(self).state_annotation()
         if state_type is not None:
             self.state = self.new_state()

@@ -15,6 +15,7 @@ from actorflow.executors.context import WorkflowContext
 from actorflow.executors.executor import Executor
 from actorflow.executors.handler_table import HandlerTable
 from actorflow.executors.resolving import local_names
+from actorflow.policy import RateLimit, SupervisionPolicy
 from actorflow.threads import run_in_thread
 
 __all__ = ["FunctionExecutor", "executor"]
@@ -26,7 +27,9 @@ class FunctionExecutor(Executor):
     Args:
         function: ``(message, ctx)`` or ``(message)``; async, or sync, which then runs in a worker thread.
         id: The executor's id.
+        policy: As for `Executor`.
         concurrency: As for `Executor`.
+        rate_limit: As for `Executor`.
         names: Local names that the function's string annotations use.
 
     Raises:
@@ -38,10 +41,12 @@ class FunctionExecutor(Executor):
         function: Callable[..., Any],
         id: str,  # noqa: A002 - the design's name
         *,
+        policy: SupervisionPolicy | None = None,
         concurrency: int = 1,
+        rate_limit: RateLimit | None = None,
         names: typing.Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(id, concurrency=concurrency)
+        super().__init__(id, policy=policy, concurrency=concurrency, rate_limit=rate_limit)
         self.function = function
         self._names = names or {}
         self._function_table: HandlerTable | None = None
@@ -87,23 +92,30 @@ def executor(function: Callable[..., Any]) -> FunctionExecutor: ...
 def executor(
     *,
     id: str | None = ...,
+    policy: SupervisionPolicy | None = ...,
     concurrency: int = ...,
+    rate_limit: RateLimit | None = ...,
 ) -> Callable[[Callable[..., Any]], FunctionExecutor]: ...
 def executor(
     function: Callable[..., Any] | None = None,
     *,
     id: str | None = None,  # noqa: A002 - the design's name
+    policy: SupervisionPolicy | None = None,
     concurrency: int = 1,
+    rate_limit: RateLimit | None = None,
 ) -> Any:
     """Make an executor from a function ``(message: T, ctx: WorkflowContext[Out, WorkflowOut]) -> None``.
 
     An async function runs in the actor's task. A sync function runs in a worker thread; it may call the context's plain
-    methods directly and the async ones through ``trio.from_thread.run``.
+    methods directly and the async ones through ``trio.from_thread.run``. A thread cannot be killed: on a timeout or a
+    cancellation it is waited for, so a long one calls ``trio.from_thread.check_cancelled()`` now and then.
 
     Args:
         function: The function, when used without parentheses.
         id: The executor's id; the function's name unless given.
+        policy: Supervision of its deliveries; it replaces the workflow's.
         concurrency: How many deliveries of one superstep are handled at once.
+        rate_limit: How many attempts may begin in a period.
 
     Raises:
         HandlerSignatureError: It is not a function.
@@ -114,6 +126,8 @@ def executor(
     def make(target: Callable[..., Any]) -> FunctionExecutor:
         names = local_names(target, getattr(target, "__annotations__", {}).values())
         name = _name_of(target) if id is None else id
-        return FunctionExecutor(target, name, concurrency=concurrency, names=names)
+        return FunctionExecutor(
+            target, name, policy=policy, concurrency=concurrency, rate_limit=rate_limit, names=names
+        )
 
     return make if function is None else make(function)

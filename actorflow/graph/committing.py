@@ -1,41 +1,47 @@
 """Committing a superstep: from the effects of its deliveries to the changes that make the next state.
 
 A plain function of values, but for users' conditions, which may be asynchronous: `commit_superstep` is a generator that
-yields what a condition returned and is sent its final value, like `actorflow.graph.routing.route`. It touches nothing: a
+yields what a condition returned and is sent its final value, like `actorflow.graph.routing.route`. What came due between
+supersteps is committed by `commit_arrivals`, which asks no condition. Neither touches anything: a
 condition that raises, or a message that strict mode refuses, leaves the workflow as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from actorflow.core.effects import REMOVED, Finished, PendingRequest
 from actorflow.core.merge import Reducer, merge_writes
-from actorflow.core.snapshot import EXECUTORS, INFLIGHT, JOINS, OUTPUTS, REQUESTS, STATE, Changes, Snapshot
+from actorflow.core.schedule import Waiting, Wakes
+from actorflow.core.snapshot import EXECUTORS, INFLIGHT, JOINS, OUTPUTS, REQUESTS, STATE, TIMERS, Changes, Snapshot
+from actorflow.core.timers import Timer
 from actorflow.core.values import same_value
 from actorflow.errors import RequestIdError, UndeliverableMessageError
+from actorflow.graph.firing import fire_due, route_later, wakes_after
 from actorflow.graph.graph import Graph
 from actorflow.graph.routing import Dropped, Routing, join_up, route
 
-__all__ = ["Result", "commit_superstep", "drop_joins"]
+__all__ = ["Result", "commit_arrivals", "commit_superstep", "drop_joins"]
 
 
 @attrs.frozen(eq=False)
 class Result:
-    """What a superstep did.
+    """What a superstep did, or what came due between two.
 
     Attributes:
         changes: To be committed.
         dropped: Messages that nothing took.
         requests: New requests.
+        expired: Requests that are open no more: their deadline has passed.
     """
 
     changes: Changes
     dropped: Sequence[Dropped]
-    requests: Sequence[PendingRequest]
+    requests: Sequence[PendingRequest] = ()
+    expired: Sequence[PendingRequest] = ()
 
 
 def commit_superstep(
@@ -46,6 +52,8 @@ def commit_superstep(
     *,
     reducers: Mapping[str, Reducer],
     strict: bool = False,
+    now: float = 0.0,
+    settled: Collection[PendingRequest] = (),
 ) -> Generator[Any, Any, Result]:
     """Work out what a finished superstep changes.
 
@@ -56,6 +64,9 @@ def commit_superstep(
         superstep: Its number.
         reducers: Reducers of the shared state, by key.
         strict: Whether a message that nothing took is an error.
+        now: The time, in seconds since 1970 UTC: delays and deadlines count from it, and what is due by then is delivered.
+        settled: Open requests that have an answer already, which no deadline overtakes; looked at when the conditions have
+            been asked.
 
     Yields:
         What a condition or selection returned; send back its final value.
@@ -67,29 +78,82 @@ def commit_superstep(
     """
     changes: Changes = {}
     routing = Routing()
-    writes, outputs, requests = [], [], []
+    writes, outputs, asked = [], [], []
+    timers: list[Timer] = []
     for each in finished:
         writes.extend(each.effects.writes)
         outputs.extend(each.effects.outputs)
-        requests.extend(each.effects.requests)
+        asked.extend(each.effects.requests)
         for sent in each.effects.sent:
-            yield from route(graph, each.delivery.target_id, sent, routing)
+            if sent.delay:
+                yield from route_later(graph, each.delivery.target_id, sent, now, superstep, routing, timers)
+            else:
+                yield from route(graph, each.delivery.target_id, sent, routing)
     if writes:
         merged = merge_writes(snapshot.table(STATE), writes, reducers)
         changes.update({(STATE, key): value for key, value in merged.items()})
+    requests = [_open(request, now) for request in asked]
     for request in requests:
         _add_request(changes, request)
+    changes.update({(TIMERS, timer.name): timer for timer in timers})
     if outputs:
         changes[OUTPUTS, str(superstep)] = tuple(outputs)
     _change_executors(changes, snapshot, finished)
-    if graph.joins:
-        _change_joins(changes, snapshot, graph, routing, requests)
+    fired = fire_due(snapshot, now, settled, routing, changes)
+    _settle(graph, snapshot, routing, changes, fired=fired, new=[*timers, *requests], strict=strict)
     changes[INFLIGHT] = tuple(routing.deliveries)
-    if not routing.deliveries and not requests and not snapshot.requests:  # this run ends here
-        routing.dropped.extend(drop_joins(graph, snapshot, changes))
+    return Result(changes, routing.dropped, requests, _requests_of(fired))
+
+
+def commit_arrivals(
+    graph: Graph, snapshot: Snapshot, now: float, settled: Collection[PendingRequest] = (), *, strict: bool = False
+) -> Result:
+    """Work out what changes when timers and deadlines come due between supersteps: something came in from outside.
+
+    Args:
+        graph: Knows the joins.
+        snapshot: The state before it.
+        now: The time; what is due by then is delivered, after what is in flight.
+        settled: Open requests that have an answer already.
+        strict: Whether what a join lets go is an error.
+
+    Raises:
+        UndeliverableMessageError: Strict mode, and a join that can never fire now.
+    """
+    changes: Changes = {}
+    routing = Routing(list(snapshot.inflight))
+    fired = fire_due(snapshot, now, settled, routing, changes)
+    _settle(graph, snapshot, routing, changes, fired=fired, new=(), strict=strict)
+    changes[INFLIGHT] = tuple(routing.deliveries)
+    return Result(changes, routing.dropped, expired=_requests_of(fired))
+
+
+def _open(request: PendingRequest, now: float) -> PendingRequest:
+    return request if request.timeout is None else attrs.evolve(request, due=now + request.timeout)
+
+
+def _requests_of(fired: Sequence[Waiting]) -> list[PendingRequest]:
+    return [each for each in fired if isinstance(each, PendingRequest)]
+
+
+def _settle(
+    graph: Graph,
+    snapshot: Snapshot,
+    routing: Routing,
+    changes: Changes,
+    *,
+    fired: Sequence[Waiting],
+    new: Sequence[Waiting],
+    strict: bool,
+) -> None:
+    """Let joins fire, and let go what they hold if the run ends here."""
+    if graph.joins:
+        _change_joins(changes, snapshot, graph, routing, wakes_after(snapshot, fired, new))
+        waits = bool(new) or snapshot.schedule.timers + len(snapshot.requests) > len(fired)
+        if not routing.deliveries and not waits:
+            routing.dropped.extend(drop_joins(graph, snapshot, changes))
     if strict and routing.dropped:
         raise _undeliverable(routing.dropped[0])
-    return Result(changes, routing.dropped, requests)
 
 
 def _add_request(changes: Changes, request: PendingRequest) -> None:
@@ -109,12 +173,9 @@ def _change_executors(changes: Changes, snapshot: Snapshot, finished: Sequence[F
             changes[EXECUTORS, executor_id] = state
 
 
-def _change_joins(
-    changes: Changes, snapshot: Snapshot, graph: Graph, routing: Routing, requests: Sequence[PendingRequest]
-) -> None:
+def _change_joins(changes: Changes, snapshot: Snapshot, graph: Graph, routing: Routing, wakes: Wakes) -> None:
     held = dict(snapshot.table(JOINS))
-    waiting = [request.executor_id for request in (*snapshot.requests.values(), *requests)]
-    for join_id, holds in join_up(graph, held, routing, waiting).items():
+    for join_id, holds in join_up(graph, held, routing, wakes.executors, wakes.arrivals).items():
         if holds or join_id in held:
             changes[JOINS, join_id] = holds or REMOVED
 

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from typing import Any
 
 import attrs
 
 from actorflow.core.effects import Delivery, Sent
-from actorflow.core.joins import Held, Join, fire_joins
+from actorflow.core.joins import Held, fire_joins
 from actorflow.graph.edges import EdgeGroup, FanInEdges
+from actorflow.graph.failures import may_carry
 from actorflow.graph.graph import Graph
+from actorflow.policy import ExecutorFailure
 
 __all__ = ["Dropped", "Routing", "join_up", "route"]
 
@@ -49,9 +51,9 @@ class Routing:
     arrivals: dict[str, dict[str, list[Any]]] = attrs.Factory(dict)
     dropped: list[Dropped] = attrs.Factory(list)
 
-    def arrive(self, join: Join, source_id: str, value: Any) -> None:
+    def arrive(self, join_id: str, source_id: str, value: Any) -> None:
         """Put a message into a join."""
-        self.arrivals.setdefault(join.id, {}).setdefault(source_id, []).append(value)
+        self.arrivals.setdefault(join_id, {}).setdefault(source_id, []).append(value)
 
 
 def route(graph: Graph, source_id: str, sent: Sent, into: Routing) -> Generator[Any, Any, None]:
@@ -72,6 +74,9 @@ def route(graph: Graph, source_id: str, sent: Sent, into: Routing) -> Generator[
     for group in graph.outgoing.get(source_id, ()):
         if aim is not None and aim not in group.targets:
             continue
+        if type(value) is ExecutorFailure and not may_carry(graph, group, value):
+            reason = "type"
+            continue
         chosen = group.targets if group.always else (yield from _choose(group, value))
         if aim is not None:
             chosen = (aim,) if aim in chosen else ()
@@ -79,7 +84,7 @@ def route(graph: Graph, source_id: str, sent: Sent, into: Routing) -> Generator[
             reason = "condition"
         for target in chosen:
             if isinstance(group, FanInEdges):
-                into.arrive(group.join, source_id, value)
+                into.arrive(group.join.id, source_id, value)
                 taken = True
             elif graph.nodes[target].inputs.accepts(value):
                 into.deliveries.append(Delivery(target, value, (source_id,)))
@@ -103,7 +108,13 @@ def _only_target(graph: Graph, source_id: str) -> str | None:
     return targets[0] if len(targets) == 1 else None
 
 
-def join_up(graph: Graph, held: dict[str, Held], routing: Routing, waiting: Sequence[str]) -> dict[str, Held]:
+def join_up(
+    graph: Graph,
+    held: dict[str, Held],
+    routing: Routing,
+    waiting: Iterable[str],
+    coming: Collection[tuple[str, str]] = (),
+) -> dict[str, Held]:
     """Add arrivals to what joins hold, fire those that can fire, and deliver their lists.
 
     Args:
@@ -111,6 +122,7 @@ def join_up(graph: Graph, held: dict[str, Held], routing: Routing, waiting: Sequ
         held: What each join holds after the previous superstep.
         routing: This superstep's routing; firings are appended to its deliveries.
         waiting: Executors that an open request or timer will wake.
+        coming: Join id and source of every message that a timer will bring to a join.
 
     Returns:
         What each join that changed holds now; empty for one that fired.
@@ -124,7 +136,7 @@ def join_up(graph: Graph, held: dict[str, Held], routing: Routing, waiting: Sequ
         }
     now = {**held, **changed}
     live = [*(delivery.target_id for delivery in routing.deliveries), *waiting]
-    for firing in fire_joins(graph.joins, now, live, graph.reach):
+    for firing in fire_joins(graph.joins, now, live, graph.reach, coming):
         changed[firing.join.id] = {}
         _deliver_list(graph, firing.join.target, firing.values, firing.source_ids, routing)
     return changed

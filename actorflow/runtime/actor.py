@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import attrs
 import trio
 
-from actorflow.core.effects import REMOVED, Delivery, Finished, Output, Sent
+from actorflow.core.effects import REMOVED, Delivery, Effects, Finished, Output, Sent
+from actorflow.core.snapshot import EXECUTORS
 from actorflow.core.values import private_copy, same_value
-from actorflow.errors import MessageTypeError
+from actorflow.errors import ExecutorTimeoutError, MessageTypeError
 from actorflow.events import ExecutorCompletedEvent, ExecutorInvokedEvent
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.executor import Executor
@@ -24,31 +25,13 @@ from actorflow.executors.handler_table import HandlerSpec, HandlerTable
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.handover import Handover
 from actorflow.runtime.run_port import RunPort
+from actorflow.runtime.slot import Slot
+from actorflow.runtime.supervision import Supervision, Supervisor, Verdict
 
-__all__ = ["Actor", "ActorPort", "Slot"]
-
-STOP_GRACE = 5.0
-"""Seconds that ``on_stop`` gets when the run failed or was cancelled."""
+__all__ = ["Actor", "ActorPort"]
 
 _YIELD_EVERY = 64
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-@attrs.define(eq=False)
-class Slot:
-    """One delivery of a superstep, and what became of it.
-
-    Attributes:
-        index: Its place in the canonical order.
-        delivery: The delivery.
-        finished: Its effects, once its handler has returned.
-        error: What its handler raised.
-    """
-
-    index: int
-    delivery: Delivery
-    finished: Finished | None = None
-    error: BaseException | None = None
 
 
 class ActorPort(Protocol):
@@ -66,6 +49,10 @@ class ActorPort(Protocol):
         """An actor cannot finish its deliveries."""
         ...
 
+    def actor_ended(self, actor: Actor) -> None:
+        """An actor's task is about to end."""
+        ...
+
 
 @attrs.define(eq=False)
 class Actor:
@@ -76,6 +63,7 @@ class Actor:
         run_port: The run, as the handler sees it.
         states: Captures the executor's own state, if it has one.
         port: Told how far it is.
+        supervision: Sees its deliveries through, where a policy or a limit says so.
         stop_error: What ``on_stop`` raised.
     """
 
@@ -83,18 +71,24 @@ class Actor:
     run_port: RunPort
     states: ExecutorStates
     port: ActorPort
+    supervision: Supervision
     stop_error: Exception | None = None
     _inbox: Handover[list[Slot] | None] = attrs.Factory(Handover)
     _overlay: Mapping[str, Any] = _NOTHING
+    _before: Any = REMOVED
+    _started: bool = False
     _failed: bool = False
+    _lapse: tuple[Slot, Exception] | None = None
     _table: HandlerTable = attrs.field(init=False)
     _stateful: bool = attrs.field(init=False)
     _strict: bool = attrs.field(init=False)
+    _supervisor: Supervisor | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._table = self.executor.handler_table
         self._stateful = self.executor.id in self.states.stateful
         self._strict = self.run_port.definition.strict
+        self._supervisor = self.supervision.supervisor(self.executor)
 
     def wake(self, slots: list[Slot]) -> None:
         """Deliver a superstep's messages to the parked task."""
@@ -107,8 +101,17 @@ class Actor:
     async def main(self, batch: list[Slot] | None) -> None:
         """The actor's task: `batch` now, then whatever comes into the inbox, until that is None."""
         assert batch is not None
-        if not await self._start(batch[0]):
-            return
+        try:
+            error = await self._start()
+            if error is None:
+                await self._serve(batch)
+                return
+            batch[0].error = error
+            self.port.actor_failed()
+        finally:
+            self.port.actor_ended(self)
+
+    async def _serve(self, batch: list[Slot] | None) -> None:
         stopped = False
         try:
             while batch is not None:
@@ -119,26 +122,33 @@ class Actor:
             await self._stop()
         finally:
             if not stopped:
-                with trio.move_on_after(STOP_GRACE, shield=True):
+                with trio.move_on_after(self.run_port.definition.cleanup_grace, shield=True):
                     await self._stop()
 
-    async def _start(self, first: Slot) -> bool:
-        if type(self.executor).on_start is Executor.on_start:
-            return True
-        try:
-            await self.executor.on_start(WorkflowContext(self.run_port, self.executor.id, self._table))
-        except trio.Cancelled:
-            raise
-        except BaseException as error:  # noqa: BLE001 - an outcome is a value
-            error.add_note(f"raised by on_start of executor {self.executor.id!r}")
-            first.error = error
-            self.port.actor_failed()
-            return False
-        return True
+    async def _start(self) -> BaseException | None:
+        """Run the hook; its error is the outcome."""
+        if type(self.executor).on_start is not Executor.on_start:
+            try:
+                await self.executor.on_start(WorkflowContext(self.run_port, self.executor.id, self._table))
+            except trio.Cancelled:
+                raise
+            except BaseException as error:  # noqa: BLE001 - an outcome is a value
+                error.add_note(f"raised by on_start of executor {self.executor.id!r}")
+                return error
+        self._started = True
+        self._before = await self._state_at_start() if self._stateful else REMOVED
+        return None
+
+    async def _state_at_start(self) -> Any:
+        """The state before the first delivery: the committed one, or what `on_start` made of it."""
+        if type(self.executor).on_start is Executor.on_start or not self._may_go_on:
+            return self._committed
+        return await self.states.capture(self.executor)
 
     async def _stop(self) -> None:
-        if type(self.executor).on_stop is Executor.on_stop:
+        if type(self.executor).on_stop is Executor.on_stop or not self._started:
             return
+        self._started = False
         try:
             await self.executor.on_stop(WorkflowContext(self.run_port, self.executor.id, self._table))
         except Exception as error:  # noqa: BLE001 - an outcome is a value
@@ -146,64 +156,118 @@ class Actor:
             self.stop_error = error
 
     async def _work(self, slots: list[Slot]) -> None:
-        self._overlay = _NOTHING
-        self._failed = False
-        if self.executor.concurrency == 1:
-            await self._drain(iter(slots))
-        else:
-            await self._work_in_parallel(slots)
-        if not self._failed:
-            self.port.actor_done()
+        """Handle a superstep's deliveries; from the first again, if the executor was restarted."""
+        while True:
+            self._overlay = _NOTHING
+            self._failed = False
+            if self.executor.concurrency == 1:
+                await self._drain(iter(slots))
+            else:
+                await self._work_in_parallel(slots)
+            if self._failed:
+                return
+            lapse, self._lapse = self._lapse, None
+            if lapse is None:
+                break
+            if not await self._restart(slots, lapse):
+                self.port.actor_failed()
+                return
+        self.port.actor_done()
 
     async def _work_in_parallel(self, slots: list[Slot]) -> None:
         queue = iter(slots)
         async with trio.open_nursery() as pool:
             for number in range(min(self.executor.concurrency, len(slots))):
-                pool.start_soon(self._drain, queue, name=f"actor:{self.executor.id}#{number + 1}")
+                pool.start_soon(self._drain, queue, pool, name=f"actor:{self.executor.id}#{number + 1}")
 
-    async def _drain(self, queue: Iterator[Slot]) -> None:
+    async def _drain(self, queue: Iterator[Slot], pool: trio.Nursery | None = None) -> None:
         for count, slot in enumerate(queue, 1):
             if slot.finished is not None:  # by the run that failed before; not run again
-                self._overlay = slot.finished.overlay
+                self._take_over(slot.finished)
                 continue
             await self._handle(slot)
             if slot.error is not None:
                 self._failed = True
                 self.port.actor_failed()  # at once: others of a pool may be at work for long
                 return
+            if self._lapse is not None:
+                if pool is not None:
+                    pool.cancel_scope.cancel(reason=f"executor {self.executor.id!r} is restarted")
+                return
             await self.port.delivery_finished(slot)
             if count % _YIELD_EVERY == 0:
                 await trio.lowlevel.checkpoint()
 
+    def _take_over(self, finished: Finished) -> None:
+        """The next delivery follows this one."""
+        self._overlay, self._before = finished.overlay, finished.state_after
+
     async def _handle(self, slot: Slot) -> None:
-        """Run the handler; its outcome goes into the slot. Only Cancelled gets out."""
+        """See a delivery through; its outcome goes into the slot. Only Cancelled gets out."""
+        if self._supervisor is None:
+            error = await self.attempt(slot)
+            if error is not None:
+                slot.note_failure(self.run_port.superstep, error)
+            return
+        verdict, error = await self._supervisor.see_through(self, slot)
+        if verdict is Verdict.RESTART and self._lapse is None:
+            assert isinstance(error, Exception)
+            self._lapse = slot, error
+
+    async def attempt(self, slot: Slot, number: int = 1, limit: float | None = None) -> BaseException | None:
+        """Run the handler once: what it did goes into the slot, what it raised is returned. Only Cancelled gets out.
+
+        Args:
+            slot: The delivery.
+            number: Which attempt this is.
+            limit: Seconds the handler may take.
+        """
         run_port, executor, delivery = self.run_port, self.executor, slot.delivery
         emitter = run_port.emitter
         try:
             spec, arguments = _handler_of(self._table, executor.id, delivery)
             overlay = self._overlay if executor.concurrency == 1 else None
             ctx: WorkflowContext[Any, Any] = WorkflowContext(
-                run_port, executor.id, self._table, spec=spec, delivery=delivery, index=slot.index, overlay=overlay
+                run_port,
+                executor.id,
+                self._table,
+                spec=spec,
+                delivery=delivery,
+                index=slot.index,
+                overlay=overlay,
+                attempt=number,
             )
             await trio.lowlevel.checkpoint_if_cancelled()
             listening = emitter.sink.listening
             if listening:
-                await emitter.emit(ExecutorInvokedEvent, executor_id=executor.id, data=delivery.value)
-            await self._call(spec, arguments, ctx)
-            effects, self._overlay = ctx.finish()
+                await emitter.emit(ExecutorInvokedEvent, executor_id=executor.id, data=delivery.value, attempt=number)
+            if limit is None:
+                await self._call(spec, arguments, ctx)
+            else:
+                await self._call_within(limit, number, spec, arguments, ctx)
+            effects, overlay = ctx.finish()
             state_after = await self.states.capture(executor) if self._stateful else REMOVED
             if listening:
                 sent, outputs = _values(effects.sent), _values(effects.outputs)
-                await emitter.emit(ExecutorCompletedEvent, executor_id=executor.id, sent=sent, outputs=outputs)
-            slot.finished = Finished(delivery, effects, self._overlay, state_after)
+                await emitter.emit(
+                    ExecutorCompletedEvent, executor_id=executor.id, sent=sent, outputs=outputs, attempt=number
+                )
+            slot.finished = finished = Finished(delivery, effects, overlay, state_after)
+            self._take_over(finished)
         except trio.Cancelled:
             raise
-        except BaseException as error:  # noqa: BLE001 - an outcome is a value; the runner decides what becomes of it
-            error.add_note(
-                f"raised by executor {executor.id!r} in superstep {run_port.superstep}, handling a "
-                f"message of type {type(delivery.value).__name__}"
-            )
-            slot.error = error
+        except BaseException as error:  # noqa: BLE001 - an outcome is a value; the supervisor decides what becomes of it
+            return error
+        return None
+
+    async def _call_within(
+        self, limit: float, number: int, spec: HandlerSpec, arguments: tuple[Any, ...], ctx: WorkflowContext[Any, Any]
+    ) -> None:
+        """Call the handler; one that is not done in time is cancelled and waited for. One that returns is done, however late."""
+        with trio.move_on_after(limit) as scope:
+            await self._call(spec, arguments, ctx)
+        if scope.cancelled_caught:
+            raise ExecutorTimeoutError(self.executor.id, limit, number)
 
     async def _call(self, spec: HandlerSpec, arguments: tuple[Any, ...], ctx: WorkflowContext[Any, Any]) -> None:
         before = private_copy(arguments) if self._strict else arguments
@@ -217,6 +281,61 @@ class Actor:
             raise MessageTypeError(
                 f"{spec.label} changed its message in place: messages are values, shared by every executor that gets "
                 f"them; change a copy"
+            )
+
+    # For its supervisor.
+
+    @property
+    def _committed(self) -> Any:
+        return self.run_port.standing.snapshot.get((EXECUTORS, self.executor.id))
+
+    @property
+    def _may_go_on(self) -> bool:
+        return self._supervisor is not None and self._supervisor.may_go_on
+
+    async def put_state_back(self) -> None:
+        """Give the executor the state it had before the delivery at work."""
+        if self._stateful:
+            await self.states.give(self.executor.id, self._before)
+
+    def nothing_done(self, slot: Slot, effects: Effects) -> Finished:
+        """The delivery as one that left the executor's state and view of the shared state as they were."""
+        overlay = self._overlay if self.executor.concurrency == 1 else _NOTHING
+        return Finished(slot.delivery, effects, overlay, self._before)
+
+    async def _restart(self, slots: list[Slot], lapse: tuple[Slot, Exception]) -> bool:
+        """Take the executor back to its last commit, so that its deliveries are handled again. False if the run fails."""
+        slot, failure = lapse
+        assert self._supervisor is not None
+        while self._supervisor.may_restart(slot, failure):
+            for each in slots:
+                each.finished = None
+            await self._supervisor.tell_restart(slot, failure)
+            error = await self._start_again()
+            if error is None:
+                return True
+            if not isinstance(error, Exception):
+                slot.error = error
+                return False
+            failure = error
+        return False
+
+    async def _start_again(self) -> BaseException | None:
+        await self._stop_to_restart()
+        try:
+            if self._stateful:
+                await self.states.give(self.executor.id, self._committed)
+        except Exception as error:  # noqa: BLE001 - a user's hook; a start that fails is one more failure to restart for
+            return error
+        return await self._start()
+
+    async def _stop_to_restart(self) -> None:
+        assert self._supervisor is not None
+        await self._stop()
+        problem, self.stop_error = self.stop_error, None
+        if problem is not None:
+            await self._supervisor.warn(
+                f"while executor {self.executor.id!r} was restarted, on_stop raised {problem!r}"
             )
 
 

@@ -10,10 +10,12 @@ import trio
 
 from actorflow.core.effects import REMOVED, Finished
 from actorflow.executors.executor import Executor
-from actorflow.runtime.actor import Actor, Slot
+from actorflow.runtime.actor import Actor
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.handover import Handover
 from actorflow.runtime.run_port import RunPort
+from actorflow.runtime.slot import Slot
+from actorflow.runtime.supervision import Supervision
 
 __all__ = ["ActorGroup"]
 
@@ -26,15 +28,21 @@ class ActorGroup:
         executors: The workflow's executors by id.
         states: Those that keep a state.
         run_port: What handlers see.
+        supervision: Sees deliveries through, where a policy or a limit says so.
         keep: Stores a delivery that has finished, before its actor's next one begins; None to store none.
         slots: The deliveries under way, in canonical order; none between supersteps.
+        at_work: Executors whose task has not ended, by id.
+        all_ended: Called when the last of them has.
     """
 
     executors: Mapping[str, Executor]
     states: ExecutorStates
     run_port: RunPort
+    supervision: Supervision
     keep: Callable[[Mapping[int, Finished]], Awaitable[None]] | None = None
     slots: Sequence[Slot] = ()
+    at_work: dict[str, Actor] = attrs.Factory(dict)
+    all_ended: Callable[[], None] | None = None
     _actors: dict[str, Actor] = attrs.Factory(dict)
     _busy: int = 0
     _barrier: Handover[None] = attrs.Factory(Handover)
@@ -54,7 +62,9 @@ class ActorGroup:
             if actor is not None:
                 actor.wake(slots)
                 continue
-            actor = self._actors[executor_id] = Actor(self.executors[executor_id], self.run_port, self.states, self)
+            actor = self._actors[executor_id] = self.at_work[executor_id] = Actor(
+                self.executors[executor_id], self.run_port, self.states, self, self.supervision
+            )
             nursery.start_soon(actor.main, slots, name=f"actor:{executor_id}")
         await self._barrier.take()
         return not self._busy
@@ -74,6 +84,12 @@ class ActorGroup:
         """An actor cannot finish its deliveries: the superstep is lost, so the barrier opens at once."""
         self._barrier.give(None)
 
+    def actor_ended(self, actor: Actor) -> None:
+        """An actor's task is about to end."""
+        del self.at_work[actor.executor.id]
+        if not self.at_work and self.all_ended is not None:
+            self.all_ended()
+
     def stop(self) -> None:
         """Let the parked actors end."""
         for actor in self._actors.values():
@@ -82,7 +98,7 @@ class ActorGroup:
     def dismiss(self) -> None:
         """Forget the actors and the runner, which know this group: without this a run would be cyclic garbage."""
         self._actors.clear()
-        self.keep = None
+        self.keep = self.all_ended = self.supervision.record = None
 
     @property
     def touched(self) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -20,9 +20,11 @@ class Answers:
 
     Attributes:
         closed: Whether the run takes no more: an answer that is taken is committed, so what comes too late is refused.
+        settled: Open requests, by id, that were answered or have expired, and whose commit is to come.
     """
 
     closed: bool = False
+    settled: dict[str, PendingRequest] = attrs.Factory(dict)
     _given: list[tuple[PendingRequest, Any]] = attrs.Factory(list)
     _taken: list[tuple[PendingRequest, Any]] = attrs.Factory(list)
     _arrived: trio.Event = attrs.Factory(trio.Event)
@@ -37,9 +39,10 @@ class Answers:
             RequestNotFoundError: No such request is open, or it was answered already.
             ResponseTypeError: The answer does not fit.
         """
-        answered = {request.id for request, _ in (*self._taken, *self._given)}
-        unanswered = {id_: each for id_, each in requests.items() if id_ not in answered}
-        self._given.append(check_answer(unanswered, request_id, value))
+        unanswered = {id_: each for id_, each in requests.items() if self.settled.get(id_) is not each}
+        request, answer = check_answer(unanswered, request_id, value)
+        self.settled[request_id] = request
+        self._given.append((request, answer))
         self._arrived.set()
 
     def take(self) -> list[tuple[PendingRequest, Any]]:
@@ -48,9 +51,15 @@ class Answers:
         self._taken += given
         return given
 
+    def expire(self, requests: Iterable[PendingRequest]) -> None:
+        """Take no more answers to requests whose deadline has passed; the commit that says so is under way."""
+        self.settled.update({request.id: request for request in requests})
+
     def lost(self, requests: Mapping[str, PendingRequest]) -> list[tuple[PendingRequest, Any]]:
         """What was given in vain: at the end of the run its requests are open still."""
-        return [(request, value) for request, value in (*self._taken, *self._given) if request.id in requests]
+        return [
+            (request, value) for request, value in (*self._taken, *self._given) if requests.get(request.id) is request
+        ]
 
     async def arrive(self) -> None:
         """Wait until an answer is there."""

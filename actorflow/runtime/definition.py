@@ -12,8 +12,10 @@ from actorflow.checkpoint.codec.registry import TypeRegistry
 from actorflow.checkpoint.codec.sections import SectionCodec
 from actorflow.core.effects import OutputKind
 from actorflow.core.merge import Reducer
+from actorflow.graph.failures import takes_failures
 from actorflow.graph.graph import Graph
 from actorflow.graph.signature import graph_signature
+from actorflow.policy import SupervisionPolicy
 
 __all__ = ["CheckpointFailures", "Definition"]
 
@@ -35,6 +37,9 @@ class Definition:
         strict: Whether a dropped message or a message changed in place is an error.
         checkpoint_failures: Whether a checkpoint that cannot be written fails the run.
         annotations: Every type that stored values may have.
+        policy: For executors that have none of their own.
+        max_concurrency: How many handlers may be in flight at once.
+        cleanup_grace: Seconds that handlers may take to end when a run is cancelled, before that is reported.
     """
 
     name: str
@@ -47,6 +52,9 @@ class Definition:
     strict: bool
     checkpoint_failures: CheckpointFailures
     annotations: tuple[Any, ...]
+    policy: SupervisionPolicy | None = None
+    max_concurrency: int | None = None
+    cleanup_grace: float = 5.0
 
     @cached_property
     def signature(self) -> str:
@@ -57,6 +65,11 @@ class Definition:
     def codec(self) -> SectionCodec:
         """Encodes with the types this graph declares; made when a storage is first used."""
         return SectionCodec(TypeRegistry(self.annotations))
+
+    @cached_property
+    def failure_senders(self) -> frozenset[str]:
+        """Executors with an edge to something that takes an `ExecutorFailure`."""
+        return frozenset(executor_id for executor_id in self.graph.nodes if takes_failures(self.graph, executor_id))
 
     def output_kind(self, executor_id: str) -> OutputKind:
         """Who sees an executor's outputs."""

@@ -52,6 +52,10 @@ class Emitter:
         self._sequence += 1
         return kind, self.run_id, self._sequence, self._epoch + self._clock(), self.superstep, fields
 
+    def now(self) -> float:
+        """The time that an event made now would bear."""
+        return self._epoch + self._clock()
+
     async def emit(self, kind: type[WorkflowEvent], **fields: Any) -> None:
         """Hand over an event of the engine's, if anybody listens. No checkpoint where there is room for it."""
         if self.sink.listening:
@@ -78,7 +82,7 @@ class Emitter:
                 event,
                 run_id=self.run_id,
                 sequence=self._sequence,
-                time=self._epoch + self._clock(),
+                time=self.now(),
                 superstep=self.superstep,
             )
             await self.sink.put(stamped)
@@ -104,7 +108,7 @@ class Emitter:
                 request,
                 run_id=self.run_id,
                 sequence=self._sequence,
-                time=self._epoch + self._clock(),
+                time=self.now(),
                 superstep=self.superstep,
             )
             if self.sink.listening:
@@ -141,5 +145,6 @@ def request_event(request: PendingRequest, **common: Any) -> RequestInfoEvent:
         request_id=request.id,
         data=request.data,
         response_type=request.response_type,
+        due=request.due,
         **common,
     )

@@ -16,9 +16,9 @@ from actorflow.events import (
     WorkflowEvent,
     WorkflowRunState,
 )
-from actorflow.runtime.actor import Slot
 from actorflow.runtime.emitter import Emitter
 from actorflow.runtime.run import RunResult
+from actorflow.runtime.slot import Slot
 from actorflow.runtime.stream import EventLog
 
 __all__ = ["EndEvent", "end_events", "leaf", "result_of"]
@@ -65,7 +65,10 @@ def end_events(
         status: How it ended.
     """
     for slot in failed:
-        yield ExecutorFailedEvent, {"executor_id": slot.delivery.target_id, "error": slot.error}
+        yield (
+            ExecutorFailedEvent,
+            {"executor_id": slot.delivery.target_id, "error": slot.error, "attempt": slot.attempt},
+        )
     for request, value in lost:
         dropped = {"reason": "discarded", "message": value, "source_id": None, "target_id": request.executor_id}
         yield MessageDroppedEvent, dropped

@@ -1,13 +1,24 @@
-"""The journal: what finished deliveries of an unfinished superstep did, kept in the storage beside the head (P6).
+"""The journal: what happened in an unfinished superstep, kept in the storage beside the head (P6).
 
-It is written when a run fails or is cancelled, so that a resume runs again only what did not finish; with
-``durability="delivery"`` each delivery is written as it finishes, so that this holds when the process dies, too. The next
-commit of the workflow id wipes it.
+What finished deliveries did is written when a run fails or is cancelled, so that a resume runs again only what did not finish;
+with ``durability="delivery"`` each delivery is written as it finishes, so that this holds when the process dies, too. A
+failed attempt is written before the gap to the next begins, and a restart before the executor starts again, so that a resume
+goes on counting. The next commit of the workflow id wipes all of it.
+
+===================================  ==============================================================
+index of an entry                    what it is
+===================================  ==============================================================
+place                                what the delivery at that place did
+place + serial * 2**32               a note on failed attempts at it, or on a restart it caused
+place + restarts * 2**32 + 2**62     what it did after its executor had been restarted so often
+===================================  ==============================================================
+
+The first entry of an index stays, so each note has an index of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -15,20 +26,26 @@ from actorflow.checkpoint.codec.sections import SectionCodec
 from actorflow.checkpoint.records import CheckpointID, JournalEntry, Lease
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.core.effects import Delivery, Finished
+from actorflow.core.trials import Restarts, Trial, Trials
 from actorflow.errors import CheckpointError, CodecError
 from actorflow.runtime.storing import storage_errors
 
-__all__ = ["Journal", "read_finished"]
+__all__ = ["Journal", "read_journal"]
+
+_PLACES = 2**32
+_AFTER_RESTART = 2**62
+_TRIAL = "attempts"
+_RESTART = "restarts"
 
 
 @attrs.define(eq=False)
 class Journal:
-    """Writes finished deliveries of one run.
+    """Writes the journal of one run.
 
     Attributes:
         storage: Where to.
         workflow_id: Whose journal.
-        codec: Encodes them.
+        codec: Encodes it.
         lease: The storage's grant.
     """
 
@@ -38,12 +55,13 @@ class Journal:
     lease: Lease | None
     _written: tuple[CheckpointID | None, set[int]] = attrs.field(factory=lambda: (None, set()))
 
-    async def write(self, head: CheckpointID | None, finished: Mapping[int, Finished]) -> None:
+    async def write(self, head: CheckpointID | None, finished: Mapping[int, Finished], trials: Trials) -> None:
         """Write what is not written yet, all or none. One that cannot be encoded is left to be run again.
 
         Args:
             head: The checkpoint the superstep follows.
             finished: What is finished of it, by place in the canonical order.
+            trials: What was tried of it.
 
         Raises:
             CheckpointError: The storage failed.
@@ -51,11 +69,10 @@ class Journal:
         """
         if self._written[0] != head:
             self._written = (head, set())
-        entries = [
-            entry
-            for index, each in finished.items()
-            if index not in self._written[1] and (entry := self._entry(head, index, each))
-        ]
+            trials.write_again()
+        notes = trials.to_write() if trials else {}
+        entries = [self._note(head, each) for each in notes.values()]
+        entries += self._finished(head, finished, trials)
         if not entries:
             return
         what = f"what {len(entries)} deliveries of workflow {self.workflow_id!r} did could not be kept"
@@ -66,26 +83,54 @@ class Journal:
             error.add_note(what)
             raise
         self._written[1].update(entry.index for entry in entries)
+        trials.wrote(notes)
 
-    def _entry(self, head: CheckpointID | None, index: int, finished: Finished) -> JournalEntry | None:
-        try:
-            payload = self.codec.encode_finished(finished)
-        except CodecError:  # the commit of the superstep raises it, and says where the value sits
-            return None
+    def _finished(
+        self, head: CheckpointID | None, finished: Mapping[int, Finished], trials: Trials
+    ) -> Iterator[JournalEntry]:
+        for place, each in finished.items():
+            restarts = trials.restarts_of(each.delivery.target_id) if trials else 0
+            index = place + restarts * _PLACES + _AFTER_RESTART if restarts else place
+            if index in self._written[1]:
+                continue
+            try:
+                payload = self.codec.encode_finished(each)
+            except CodecError:  # the commit of the superstep raises it, and says where the value sits
+                continue
+            yield self._entry(head, index, payload)
+
+    def _note(self, head: CheckpointID | None, note: Trial | Restarts) -> JournalEntry:
+        if isinstance(note, Restarts):
+            plain = [_RESTART, note.count, *note.times]
+        else:
+            plain = [_TRIAL, note.restarts, note.attempts, note.due, note.delay]
+        return self._entry(head, note.place + note.serial * _PLACES, self.codec.encode_note(plain))
+
+    def _entry(self, head: CheckpointID | None, index: int, payload: bytes) -> JournalEntry:
         return JournalEntry(workflow_id=self.workflow_id, checkpoint_id=head, index=index, payload=payload)
 
 
-async def read_finished(
-    storage: CheckpointStorage, workflow_id: str, head: CheckpointID, inflight: Sequence[Delivery], codec: SectionCodec
+async def read_journal(
+    storage: CheckpointStorage,
+    workflow_id: str,
+    head: CheckpointID,
+    inflight: Sequence[Delivery],
+    *,
+    codec: SectionCodec,
+    trials: Trials,
 ) -> dict[int, Finished]:
-    """What is finished of the superstep that follows a workflow id's head.
+    """What is known of the superstep that follows a workflow id's head.
 
     Args:
         storage: Where the journal is.
         workflow_id: Whose journal.
         head: The checkpoint.
         inflight: The superstep's deliveries.
-        codec: Decodes them.
+        codec: Decodes it.
+        trials: What was tried; amended.
+
+    Returns:
+        What is finished of it.
 
     Raises:
         CheckpointError: The storage failed, or an entry is damaged.
@@ -94,8 +139,33 @@ async def read_finished(
         return {}
     with storage_errors(f"the journal of workflow {workflow_id!r} could not be read"):
         entries = await storage.read_journal(workflow_id, head)
-    return {
-        entry.index: codec.decode_finished(inflight[entry.index], entry.payload)
-        for entry in entries
-        if entry.index < len(inflight)
-    }
+    here = [entry for entry in entries if entry.index % _PLACES < len(inflight)]
+    for entry in here:
+        if _PLACES <= entry.index < _AFTER_RESTART:
+            _take_note(entry, inflight, codec, trials)
+    finished = {}
+    for entry in here:
+        delivery = inflight[place := entry.index % _PLACES]
+        restarts = trials.restarts_of(delivery.target_id)
+        if entry.index == (place + restarts * _PLACES + _AFTER_RESTART if restarts else place):
+            finished[place] = codec.decode_finished(delivery, entry.payload)
+    return finished
+
+
+def _take_note(entry: JournalEntry, inflight: Sequence[Delivery], codec: SectionCodec, trials: Trials) -> None:
+    serial, place = divmod(entry.index, _PLACES)
+    delivery = inflight[place]
+    kind, *note = codec.decode_note(entry.payload)
+    try:
+        if kind == _TRIAL:
+            restarts, attempts, due, delay = note
+            trials.take(Trial(place, delivery, int(attempts), float(due), float(delay), int(restarts), serial))
+        elif kind == _RESTART:
+            count, *times = note
+            trials.take_restarts(delivery.target_id, Restarts(int(count), tuple(map(float, times)), place, serial))
+        else:
+            raise CodecError("journal", f"a note on attempts is of the unknown kind {kind!r}")
+    except (TypeError, ValueError) as error:
+        if isinstance(error, CodecError):
+            raise
+        raise CodecError("journal", f"a note on attempts does not have its form ({error})") from error

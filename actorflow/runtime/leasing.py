@@ -9,6 +9,7 @@ here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import attrs
@@ -16,6 +17,7 @@ import trio
 
 from actorflow.checkpoint.records import Lease
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.clock import runs_on_virtual_time
 from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
 from actorflow.runtime.storing import storage_errors
 
@@ -61,15 +63,26 @@ class LeaseKeeper:
     Attributes:
         storage: Granted it.
         lease: The grant.
+        acquired: When, by trio's clock.
     """
 
     storage: CheckpointStorage
     lease: Lease
+    acquired: float = attrs.field(factory=trio.current_time, init=False)
+    _quiet_until: float = -math.inf
     _renewing: trio.CancelScope = attrs.Factory(trio.CancelScope)
 
     def stop_renewing(self) -> None:
         """End the task that renews: the run has ended."""
         self._renewing.cancel(reason="the run has ended")
+
+    def be_quiet(self, until: float) -> None:
+        """The run sleeps until a time of trio's clock. Of consequence under a MockClock alone.
+
+        There the process cannot die while it sleeps, and a month of renewals would be a quarter of a million jumps of the
+        clock: one renewal that lasts for the whole sleep is the same to everybody else.
+        """
+        self._quiet_until = until if math.isfinite(until) and runs_on_virtual_time() else -math.inf
 
     async def renew(self, lost: Callable[[LeaseLostError], None]) -> None:
         """Renew at a third of the time to live, until `stop_renewing`.
@@ -81,25 +94,29 @@ class LeaseKeeper:
             lost: Told, once, that the lease is lost.
         """
         with self._renewing:
-            renewed_at = trio.current_time()
+            pause, expires = self.lease.ttl / 3, trio.current_time() + self.lease.ttl
             while True:
-                await trio.sleep(self.lease.ttl / 3)
+                await trio.sleep(pause)
+                quiet = max(0.0, self._quiet_until - trio.current_time())
+                pause = self.lease.ttl / 3 + quiet
                 error: LeaseLostError | CheckpointError | None = CheckpointError("the storage did not answer in time")
-                with trio.move_on_at(renewed_at + self.lease.ttl):
-                    error = await self._renew_once()
+                with trio.move_on_at(expires):
+                    error = await self._renew_once(self.lease.ttl + quiet)
                 if error is None:
-                    renewed_at = trio.current_time()
+                    expires = trio.current_time() + self.lease.ttl + quiet
                 elif isinstance(error, LeaseLostError):
                     lost(error)
                     return
-                elif trio.current_time() - renewed_at >= self.lease.ttl:
+                elif trio.current_time() >= expires:
                     lost(_unreachable(self.lease, error))
                     return
 
-    async def _renew_once(self) -> LeaseLostError | CheckpointError | None:
+    async def _renew_once(self, ttl: float) -> LeaseLostError | CheckpointError | None:
         try:
             with storage_errors(f"the lease of workflow {self.lease.workflow_id!r} could not be renewed"):
-                await self.storage.renew_lease(self.lease)
+                await self.storage.renew_lease(
+                    self.lease if ttl == self.lease.ttl else attrs.evolve(self.lease, ttl=ttl)
+                )
         except (LeaseLostError, CheckpointError) as error:
             return error
         return None

@@ -12,7 +12,8 @@ from actorflow.checkpoint.records import FORMAT_VERSION, Checkpoint, CheckpointI
 from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.coercion.answers import coerce
 from actorflow.core.effects import REMOVED, Delivery, PendingRequest
-from actorflow.core.snapshot import INFLIGHT, OUTPUTS, REQUESTS, RUN, Changes, RunMark, Snapshot
+from actorflow.core.snapshot import INFLIGHT, OUTPUTS, REQUESTS, RUN, TIMERS, Changes, RunMark, Snapshot
+from actorflow.core.trials import Trials
 from actorflow.core.types import compile_type, describe
 from actorflow.errors import (
     CheckpointError,
@@ -25,7 +26,7 @@ from actorflow.errors import (
 from actorflow.graph.committing import drop_joins
 from actorflow.graph.routing import Dropped
 from actorflow.runtime.definition import Definition
-from actorflow.runtime.journal import read_finished
+from actorflow.runtime.journal import read_journal
 from actorflow.runtime.recorder import Durability
 from actorflow.runtime.standing import Standing
 from actorflow.runtime.storing import storage_errors
@@ -157,9 +158,10 @@ class Opening:
 def fresh_changes(
     definition: Definition, snapshot: Snapshot, message: Any, run_id: str
 ) -> tuple[Changes, list[Dropped]]:
-    """The entry of a fresh message: it abandons what was in flight and what joins held; open requests stay."""
+    """The entry of a fresh message: it abandons what was in flight, timers, and what joins held; open requests stay."""
     changes = _without_outputs(snapshot)
-    dropped = [_discarded(delivery) for delivery in snapshot.inflight]
+    changes.update({(TIMERS, name): REMOVED for name in snapshot.timers})
+    dropped = [*map(_discarded, snapshot.inflight), *_discarded_timers(definition, snapshot)]
     dropped += drop_joins(definition.graph, snapshot, changes)
     changes[INFLIGHT] = (Delivery(definition.graph.start_id, message),)
     changes[RUN] = RunMark(run_id, 0)
@@ -171,10 +173,23 @@ def _discarded(delivery: Delivery) -> Dropped:
     return Dropped("discarded", delivery.value, source, delivery.target_id)
 
 
+def _discarded_timers(definition: Definition, snapshot: Snapshot) -> list[Dropped]:
+    targets = {join.id: join.target for join in definition.graph.joins}
+    dropped: list[Dropped] = []
+    for timer in snapshot.timers.values():
+        what = timer.what
+        if isinstance(what, Delivery):
+            dropped.append(_discarded(what))
+        else:
+            dropped.append(Dropped("discarded", what.value, what.source_id, targets.get(what.join_id)))
+    return dropped
+
+
 def discarded(definition: Definition, snapshot: Snapshot) -> list[Dropped]:
-    """All unfinished work of a snapshot, for a reset: messages in flight, what joins hold, open requests."""
+    """All unfinished work of a snapshot, for a reset: messages in flight, timers, what joins hold, requests."""
     requests = [Dropped("discarded", each.data, each.executor_id, None) for each in snapshot.requests.values()]
-    return [*map(_discarded, snapshot.inflight), *drop_joins(definition.graph, snapshot, {}), *requests]
+    messages = [*map(_discarded, snapshot.inflight), *_discarded_timers(definition, snapshot)]
+    return [*messages, *drop_joins(definition.graph, snapshot, {}), *requests]
 
 
 def _without_outputs(snapshot: Snapshot) -> Changes:
@@ -249,7 +264,9 @@ async def load_standing(
     checkpoint = await _read(arguments, workflow_id)
     if arguments.checkpoint_id is LATEST and standing.head_id == checkpoint.id and standing.is_stored:
         inflight = standing.snapshot.inflight
-        kept = await read_finished(arguments.storage, workflow_id, checkpoint.id, inflight, definition.codec)
+        kept = await read_journal(
+            arguments.storage, workflow_id, checkpoint.id, inflight, codec=definition.codec, trials=standing.trials
+        )
         standing.finished = {**kept, **standing.finished}
         return standing
     snapshot = decode_checkpoint(definition, checkpoint)
@@ -259,12 +276,19 @@ async def load_standing(
         mark = snapshot.mark.branched(workflow_id)
         snapshot.apply({RUN: mark})
         ledger.skip({RUN: mark})
-    finished = {}
+    finished, trials = {}, Trials()
     if arguments.checkpoint_id is LATEST:  # an explicit checkpoint is taken as it was committed
-        finished = await read_finished(
-            arguments.storage, workflow_id, checkpoint.id, snapshot.inflight, definition.codec
+        finished = await read_journal(
+            arguments.storage, workflow_id, checkpoint.id, snapshot.inflight, codec=definition.codec, trials=trials
         )
-    return Standing(snapshot=snapshot, head=checkpoint, storage=arguments.storage, ledger=ledger, finished=finished)
+    return Standing(
+        snapshot=snapshot,
+        head=checkpoint,
+        storage=arguments.storage,
+        ledger=ledger,
+        finished=finished,
+        trials=trials,
+    )
 
 
 def decode_checkpoint(definition: Definition, checkpoint: Checkpoint) -> Snapshot:

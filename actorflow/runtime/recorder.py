@@ -155,6 +155,14 @@ class Recorder:
         await self._save(saving)
         await self._settle(saving)
 
+    async def catch_up(self) -> None:
+        """Wait for the save that is under way, and tell of it: what comes next may be far away. If cancelled, it goes on.
+
+        Raises:
+            CheckpointError: It failed; the workflow stands on what is stored.
+        """
+        await self._finish_saving()
+
     @property
     def stands_on_head(self) -> bool:
         """Whether the storage has all that is committed."""

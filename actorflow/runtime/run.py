@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NoReturn, Protocol
 
@@ -11,6 +12,7 @@ import trio
 from actorflow.checkpoint.records import CheckpointID
 from actorflow.errors import InternalError, RunEndedError
 from actorflow.events import RequestInfoEvent, WorkflowEvent, WorkflowRunState
+from actorflow.runtime.explanation import Explanation
 from actorflow.runtime.stream import EventChannel, EventLog, EventSink, NoSink, OutputChannel
 
 __all__ = ["Run", "RunResult"]
@@ -55,6 +57,10 @@ class RunControl(Protocol):
         """Answer an open request."""
         ...
 
+    def explain(self) -> Explanation:
+        """Say what the run waits for."""
+        ...
+
 
 @attrs.define(eq=False, repr=False)
 class Run:
@@ -71,6 +77,7 @@ class Run:
     _result: RunResult | None = None
     _failure: BaseException | None = None
     _raised: bool = False
+    _explanation: Callable[[], Explanation] | None = None
     _done: trio.Event = attrs.Factory(trio.Event)
 
     def __repr__(self) -> str:
@@ -172,6 +179,20 @@ class Run:
         """The result, once the run has ended; also for a failed or cancelled run."""
         return self._result
 
+    def explain(self) -> Explanation:
+        """Say what the run waits for: who is at work, which timer, join or request it has open, who owns the workflow.
+
+        A plain call, at any time. After the end it says what the run left: deliveries, timers, joins, requests.
+
+        Raises:
+            RunEndedError: The run was refused, so there is nothing to tell.
+        """
+        if self._control is not None:
+            return self._control.explain()
+        if self._explanation is None:
+            raise RunEndedError(f"run {self.id!r} never began; ask workflow.explain() who owns the workflow")
+        return self._explanation()
+
     # For the runtime.
 
     @property
@@ -208,11 +229,12 @@ class Run:
         """Note the status."""
         self._status = status
 
-    def end(self, result: RunResult, failure: BaseException | None) -> None:
+    def end(self, result: RunResult, failure: BaseException | None, explanation: Callable[[], Explanation]) -> None:
         """Note how the run ended, and wake who waits for it."""
         self._status = result.status
         self._result = result
         self._failure = failure
+        self._explanation = explanation
         self._control = None
         # Who waits now is woken with the failure; one that was cancelled out of its wait is no longer counted.
         self._raised = self._done.statistics().tasks_waiting > 0

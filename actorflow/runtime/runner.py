@@ -31,13 +31,16 @@ from actorflow.events import (
     WarningEvent,
     WorkflowRunState,
 )
-from actorflow.graph.committing import commit_superstep
-from actorflow.runtime.actor import Slot
+from actorflow.graph.committing import commit_arrivals, commit_superstep
+from actorflow.runtime.activity import Activity
 from actorflow.runtime.actor_group import ActorGroup
 from actorflow.runtime.answers import Answers
 from actorflow.runtime.asking import answered
+from actorflow.runtime.cleanup import CleanupWatch
 from actorflow.runtime.emitter import Emitter
 from actorflow.runtime.ending import EndEvent, end_events, leaf, result_of
+from actorflow.runtime.explaining import explain, left_over
+from actorflow.runtime.explanation import Explanation
 from actorflow.runtime.journal import Journal
 from actorflow.runtime.leasing import LeaseKeeper
 from actorflow.runtime.logs import log_superstep
@@ -45,9 +48,14 @@ from actorflow.runtime.opening import Opening, RunArguments, answer_changes
 from actorflow.runtime.recorder import GRACE, Durability, Recorder
 from actorflow.runtime.run import Run, RunResult
 from actorflow.runtime.run_port import RunPort
+from actorflow.runtime.slot import Slot
+from actorflow.runtime.supervision import Supervision
+from actorflow.runtime.waiting import Waiting
 from actorflow.runtime.workflow_core import WorkflowCore
 
 __all__ = ["Runner"]
+
+_NOTHING: Mapping[int, Finished] = MappingProxyType({})
 
 
 class Runner:
@@ -77,14 +85,18 @@ class Runner:
         self._standing = core.standing
         self._run = run
         self._opening = opening
-        self._wait_for_responses = wait_for_responses
         self._arguments = arguments
         self._lease = lease
         self._emitter = Emitter(run.id, run.sink, core.standing.told)
         run_port = RunPort(core.definition, core.standing, self._emitter, MappingProxyType(dict(arguments.config)))
         keeps_each = arguments.durability is Durability.DELIVERY
-        self._actors = ActorGroup(core.executors, core.states, run_port, self._keep if keeps_each else None)
+        self._supervision = Supervision(run_port, core.turns, self._keep)
+        self._actors = ActorGroup(
+            core.executors, core.states, run_port, self._supervision, self._keep if keeps_each else None
+        )
+        self._cleanup = CleanupWatch(self._actors, self._emitter, core.id, core.definition.cleanup_grace)
         self._answers = Answers()
+        self._waiting = Waiting(self._answers, wait_for_responses, lease)
         self._nursery: trio.Nursery | None = None
         self._recorder: Recorder | None = None
         self._journal: Journal | None = None
@@ -93,6 +105,7 @@ class Runner:
         self._cancelled = False
         self._completed = False
         self._failure: BaseException | None = None
+        self._activity = Activity(self._actors, self._waiting, self._emitter, lease)
         run.attach(self)
 
     # The run from beginning to end.
@@ -104,6 +117,7 @@ class Runner:
         Raises only what comes from outside: Cancelled. Then, too, every task of the run has ended, the workflow stands on
         its last committed superstep, and the `Run` has its result.
         """
+        self._core.activity = self._activity
         outside = True  # until the nursery has closed by itself, a cancellation from outside is passing through
         try:
             await self._work()
@@ -140,6 +154,7 @@ class Runner:
                 try:
                     await self._body(nursery)
                 except trio.Cancelled:
+                    self._cleanup.begin(nursery)
                     raise
                 except BaseException as error:  # noqa: BLE001 - an outcome is a value; raised to the caller at the end
                     self._fail(error)
@@ -170,6 +185,7 @@ class Runner:
             pass
         self._answers.closed = True
         if self._actors.failed:
+            self._cleanup.begin(nursery)
             nursery.cancel_scope.cancel(reason=f"superstep {self._emitter.superstep} of run {self._run.id} failed")
             return
         self._actors.stop()
@@ -184,6 +200,7 @@ class Runner:
         if self._failure is None:
             self._failure = error
         if self._nursery is not None:
+            self._cleanup.begin(self._nursery)
             self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} failed: {error!r}")
 
     async def _announce(self) -> None:
@@ -217,7 +234,7 @@ class Runner:
         if opening.changes is not None:
             await recorder.commit(opening.changes, opening.superstep, opening.kind, opens=True)
         if opening.kind is CheckpointKind.ENTRY and opening.changes is not None:
-            standing.finished = {}
+            standing.finished, standing.trials = {}, standing.trials.next_superstep()
         self._renew_limit()
         await self._warn_of_a_second_root()
         leftovers, standing.leftovers = standing.leftovers, []
@@ -243,10 +260,10 @@ class Runner:
             await self._commit_answers()
         elif self._snapshot.inflight and not self._idle:
             return await self._superstep(nursery)
-        elif self._wait_for_responses and self._snapshot.requests:
-            await self._change_status(WorkflowRunState.IN_PROGRESS_PENDING_REQUESTS)
-            await self._answers.arrive()
-            await self._change_status(WorkflowRunState.IN_PROGRESS)
+        elif self._waiting.is_due(self._snapshot, idle=self._idle):
+            await self._commit_arrivals(self._waiting.clock.now())
+        elif self._waiting.stays(self._snapshot, idle=self._idle):
+            await self._wait()
         else:
             return False
         return True
@@ -257,9 +274,10 @@ class Runner:
         assert recorder is not None
         self._check_limit()
         superstep = emitter.superstep = snapshot.superstep + 1
+        self._activity.since = trio.current_time()
         await emitter.emit(SuperstepStartedEvent)
         actors.slots = [Slot(index, delivery) for index, delivery in enumerate(snapshot.inflight)]
-        if self._standing.finished:
+        if self._standing.finished or self._standing.trials:
             await self._take_up_finished()
         if not await actors.work(nursery):
             return False
@@ -273,9 +291,14 @@ class Runner:
                 superstep,
                 reducers=definition.reducers,
                 strict=definition.strict,
+                now=self._waiting.clock.now(),
+                settled=self._answers.settled.values(),
             )
         )
+        self._answers.expire(result.expired)
+        result.changes.update(self._supervision.restart_changes())
         await recorder.commit(result.changes, superstep, CheckpointKind.SUPERSTEP)
+        self._supervision.end_superstep()
         actors.slots = ()
         if result.dropped:
             await emitter.tell_dropped(result.dropped)
@@ -297,13 +320,13 @@ class Runner:
             finished = kept.get(slot.index)
             if finished is not None and finished.delivery is slot.delivery:
                 slot.finished = finished
-        if self._actors.keep is not None:
-            await self._actors.keep(self._actors.finished)
+        if self._actors.keep is not None or self._standing.trials:
+            await self._keep(self._actors.finished if self._actors.keep is not None else {})
         for executor_id, state in self._actors.states_after.items():
             await self._core.states.give(executor_id, state)
 
-    async def _keep(self, finished: Mapping[int, Finished]) -> None:
-        """Store a finished delivery of the superstep under way, before its actor goes on."""
+    async def _keep(self, finished: Mapping[int, Finished] = _NOTHING) -> None:
+        """Store a finished delivery of the superstep under way, and what was tried, before its actor goes on."""
         if self._recorder is None or not self._recorder.stands_on_head:
             return  # told to go on without a checkpoint: there is nothing stored that this could follow
         try:
@@ -316,8 +339,9 @@ class Runner:
                 self._fail(error)
 
     async def _write_journal(self, finished: Mapping[int, Finished]) -> None:
-        if self._journal is not None and finished:
-            await self._journal.write(self._standing.head_id, finished)
+        trials = self._standing.trials
+        if self._journal is not None and (finished or trials):
+            await self._journal.write(self._standing.head_id, finished, trials)
 
     def respond(self, request_id: str, value: Any) -> None:
         """Check an answer and keep it for the next superstep boundary."""
@@ -332,6 +356,29 @@ class Runner:
         await self._recorder.commit(changes, self._snapshot.superstep, CheckpointKind.RESPONSES)
         self._renew_limit()  # each turn has its own
 
+    async def _wait(self) -> None:
+        """Sleep until an answer is given or something is due, which is then committed."""
+        assert self._recorder is not None
+        await self._recorder.catch_up()
+        asks = self._waiting.asks(self._snapshot)
+        if asks:
+            await self._change_status(WorkflowRunState.IN_PROGRESS_PENDING_REQUESTS)
+        now = await self._waiting.sleep(self._snapshot)
+        if asks:
+            await self._change_status(WorkflowRunState.IN_PROGRESS)
+        if not self._answers:
+            await self._commit_arrivals(now)
+
+    async def _commit_arrivals(self, now: float) -> None:
+        """Commit that timers and deadlines are due: no superstep, but a fact that a resume stands on."""
+        assert self._recorder is not None
+        self._idle = False
+        snapshot, definition, answers = self._snapshot, self._definition, self._answers
+        result = commit_arrivals(definition.graph, snapshot, now, answers.settled.values(), strict=definition.strict)
+        answers.expire(result.expired)
+        await self._recorder.commit(result.changes, snapshot.superstep, CheckpointKind.RESPONSES)
+        await self._emitter.tell_dropped(result.dropped)
+
     async def _change_status(self, status: WorkflowRunState) -> None:
         self._core.status = status
         self._run.enter(status)
@@ -345,7 +392,12 @@ class Runner:
             return  # it has failed already, and ends by itself
         self._cancelled = True
         if self._nursery is not None:
+            self._cleanup.begin(self._nursery)
             self._nursery.cancel_scope.cancel(reason=f"run {self._run.id} was cancelled")
+
+    def explain(self) -> Explanation:
+        """Say what the run waits for."""
+        return explain(self._core)
 
     def _gather_failures(self, *, outside: bool) -> None:
         """Find what the run failed of, unless the runner itself failed; what handlers raise while cancelled is no failure."""
@@ -394,7 +446,9 @@ class Runner:
             del told[closed]
         status = self._final_status()
         self._core.status = status
-        self._run.end(self._result(status), None if status is WorkflowRunState.CANCELLED else self._failure)
+        self._core.activity = None
+        failure = None if status is WorkflowRunState.CANCELLED else self._failure
+        self._run.end(self._result(status), failure, left_over(self._core))
 
     def _finished_here(self) -> dict[int, Finished]:
         """What is finished of the deliveries the workflow stands before; it may have gone on, or back, since they began."""

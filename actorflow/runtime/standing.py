@@ -15,6 +15,7 @@ from actorflow.checkpoint.records import CheckpointID, CheckpointInfo
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.core.effects import Finished
 from actorflow.core.snapshot import Snapshot
+from actorflow.core.trials import Trials
 from actorflow.errors import CheckpointNotFoundError
 from actorflow.events import RequestInfoEvent
 from actorflow.graph.routing import Dropped
@@ -34,6 +35,7 @@ class Standing:
         storage: Where the head lies.
         ledger: Mirror of the head as bytes, and what has changed since.
         finished: Finished deliveries of the superstep that did not commit, by their position in it.
+        trials: What was tried of it, and restarts.
         leftovers: What a reset let go, to be reported by the next run.
         told: The events that told of requests, by request id.
     """
@@ -43,6 +45,7 @@ class Standing:
     storage: CheckpointStorage | None = None
     ledger: Ledger | None = None
     finished: dict[int, Finished] = attrs.Factory(dict)
+    trials: Trials = attrs.Factory(Trials)
     leftovers: list[Dropped] = attrs.Factory(list)
     told: dict[str, RequestInfoEvent] = attrs.Factory(dict)
 

@@ -8,10 +8,12 @@ import attrs
 
 from actorflow.events import WorkflowRunState
 from actorflow.executors.executor import Executor
+from actorflow.runtime.activity import Activity
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.ownership import Ownership
 from actorflow.runtime.standing import Standing
+from actorflow.runtime.turns import Turns
 
 __all__ = ["WorkflowCore"]
 
@@ -27,7 +29,9 @@ class WorkflowCore:
         states: Those that keep a state.
         standing: Where it stands; replaced as a whole by a restore.
         ownership: Who may touch all this.
+        turns: Which attempts may begin.
         status: State of the latest run.
+        activity: Where to look at the run that is under way.
     """
 
     id: str
@@ -36,4 +40,6 @@ class WorkflowCore:
     states: ExecutorStates
     standing: Standing
     ownership: Ownership
+    turns: Turns
     status: WorkflowRunState = WorkflowRunState.IDLE
+    activity: Activity | None = None

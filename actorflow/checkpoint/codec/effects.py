@@ -1,10 +1,11 @@
-"""How requests, deliveries, outputs and finished deliveries are written down: as plain lists of encoded values.
+"""How requests, deliveries, timers, outputs and finished deliveries are written down: as plain lists of encoded values.
 
 Values are encoded one by one, inside, so that an error's path names the message and not a place in a list.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import attrs
@@ -23,6 +24,7 @@ from actorflow.core.effects import (
     Write,
     WriteKind,
 )
+from actorflow.core.timers import Arrival, Timer
 from actorflow.errors import CodecError, StateTypeError
 
 __all__ = ["Forms"]
@@ -51,16 +53,19 @@ class Forms:
             type_name = self.registry.annotation_name(request.response_type)
         except StateTypeError as error:
             raise CodecError(path, str(error)) from error
-        return [request.id, request.executor_id, self.codec.encode(request.data, path), type_name]
+        lowered = [request.id, request.executor_id, self.codec.encode(request.data, path), type_name]
+        return lowered if request.timeout is None else [*lowered, request.timeout, request.due]
 
     def raise_request(self, lowered: Any) -> PendingRequest:
         """Read a request."""
-        request_id, executor_id, data, type_name = lowered
+        request_id, executor_id, data, type_name, *times = lowered
         response_type = self.registry.annotation_of(type_name)
         if response_type is None:
             raise CodecError(f"request {request_id!r}", f"no response handler declares its response type {type_name!r}")
         value = self.codec.decode(data, f"request {request_id!r}")
-        return PendingRequest(request_id, executor_id, value, response_type)
+        timeout, due = times or (None, None)
+        _check_times(f"request {request_id!r}", timeout, due)
+        return PendingRequest(request_id, executor_id, value, response_type, timeout, due)
 
     def lower_delivery(self, delivery: Delivery) -> list[Any]:
         """Write a delivery down."""
@@ -73,6 +78,27 @@ class Forms:
         target_id, data, sources, request = lowered
         value = self.codec.decode(data, f"message to {target_id!r}")
         return Delivery(target_id, value, tuple(sources), None if request is None else self.raise_request(request))
+
+    def lower_timer(self, timer: Timer) -> list[Any]:
+        """Write a timer down; its name says the rest."""
+        if isinstance(timer.what, Delivery):
+            return [timer.due, self.lower_delivery(timer.what)]
+        arrival = timer.what
+        value = self.codec.encode(arrival.value, f"message to join {arrival.join_id!r}")
+        return [timer.due, arrival.join_id, arrival.source_id, value]
+
+    def raise_timer(self, name: str, lowered: Any) -> Timer:
+        """Read a timer."""
+        due, *rest = lowered
+        superstep, index = map(int, name.split("-"))
+        if type(due) is not float:
+            raise CodecError(f"timer {name!r}", f"is due at {due!r}, which is no time")
+        _check_times(f"timer {name!r}", due)
+        if len(rest) == 1:
+            return Timer(due, superstep, index, self.raise_delivery(rest[0]))
+        join_id, source_id, data = rest
+        value = self.codec.decode(data, f"message to join {join_id!r}")
+        return Timer(due, superstep, index, Arrival(join_id, source_id, value))
 
     def lower_output(self, output: Output) -> list[Any]:
         """Write an output down."""
@@ -88,7 +114,7 @@ class Forms:
         """Write down what a finished delivery did."""
         executor_id, effects = finished.delivery.target_id, finished.effects
         return [
-            [[self.codec.encode(each.value, f"message from {executor_id!r}"), each.target_id] for each in effects.sent],
+            [self._lower_sent(each, executor_id) for each in effects.sent],
             [[each.key, each.kind.value, self._optional(each.value, each.key)] for each in effects.writes],
             [self.lower_output(each) for each in effects.outputs],
             [self.lower_request(each) for each in effects.requests],
@@ -100,7 +126,7 @@ class Forms:
         """Read what a finished delivery did."""
         sent, writes, outputs, requests, overlay, state_after = lowered
         effects = Effects(
-            sent=[Sent(self.codec.decode(data, "message"), target_id) for data, target_id in sent],
+            sent=[_sent(self.codec.decode(data, "message"), *rest) for data, *rest in sent],
             writes=[Write(key, WriteKind(kind), self._raised(data, key)) for key, kind, data in writes],
             outputs=[self.raise_output(each) for each in outputs],
             requests=[self.raise_request(each) for each in requests],
@@ -108,8 +134,24 @@ class Forms:
         seen = {key: self._raised(data, key) for key, data in overlay}
         return Finished(delivery, effects, seen, self._raised(state_after, "executor"))
 
+    def _lower_sent(self, sent: Sent, executor_id: str) -> list[Any]:
+        lowered = [self.codec.encode(sent.value, f"message from {executor_id!r}"), sent.target_id]
+        return [*lowered, sent.delay] if sent.delay else lowered
+
     def _optional(self, value: Any, what: str) -> bytes | None:
         return None if value is REMOVED else self.codec.encode(value, f"state[{what!r}]")
 
     def _raised(self, data: bytes | None, what: str) -> Any:
         return REMOVED if data is None else self.codec.decode(data, f"state[{what!r}]")
+
+
+def _sent(value: Any, target_id: str | None, delay: float = 0.0) -> Sent:
+    _check_times("message", delay)
+    return Sent(value, target_id, delay)
+
+
+def _check_times(path: str, *times: object) -> None:
+    """Refuse what would upset the order of due times."""
+    for time in times:
+        if time is not None and (type(time) is not float or not math.isfinite(time)):
+            raise CodecError(path, f"has {time!r} in the place of a time")

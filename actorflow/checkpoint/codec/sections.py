@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from actorflow.checkpoint.codec.effects import Forms
@@ -15,8 +15,10 @@ from actorflow.core.snapshot import (
     JOINS,
     OUTPUTS,
     REQUESTS,
+    RESTARTS,
     RUN,
     STATE,
+    TIMERS,
     RunMark,
     Section,
     Snapshot,
@@ -50,7 +52,9 @@ class SectionCodec:
             JOINS: self._encode_join,
             REQUESTS: lambda _, request: self._plain(forms.lower_request(request)),
             INFLIGHT[0]: lambda _, deliveries: self._plain([*map(forms.lower_delivery, deliveries)]),
+            TIMERS: lambda _, timer: self._plain(forms.lower_timer(timer)),
             OUTPUTS: lambda _, outputs: self._plain([*map(forms.lower_output, outputs)]),
+            RESTARTS: lambda _, times: self._plain([*times]),
             RUN[0]: lambda _, mark: self._plain([mark.origin, mark.begun_at]),
         }
         self._decoders: dict[str, Callable[[str, bytes], Any]] = {
@@ -59,7 +63,9 @@ class SectionCodec:
             JOINS: lambda name, data: self._codec.decode(data, f"join {name!r}"),
             REQUESTS: lambda _, data: forms.raise_request(self._decoded(data, "request")),
             INFLIGHT[0]: lambda _, data: tuple(map(forms.raise_delivery, self._decoded(data, "messages"))),
+            TIMERS: lambda name, data: forms.raise_timer(name, self._decoded(data, f"timer {name!r}")),
             OUTPUTS: lambda _, data: tuple(map(forms.raise_output, self._decoded(data, "outputs"))),
+            RESTARTS: lambda _, data: tuple(map(float, self._decoded(data, "restarts"))),
             RUN[0]: lambda _, data: RunMark(*self._decoded(data, "run")),
         }
 
@@ -130,6 +136,21 @@ class SectionCodec:
             CodecError: Some value in it cannot be stored exactly.
         """
         return self._plain(self._forms.lower_finished(finished))
+
+    def encode_note(self, note: Sequence[Any]) -> bytes:
+        """Encode a note on attempts or restarts, for the journal: a list of plain values."""
+        return self._plain([*note])
+
+    def decode_note(self, data: bytes) -> list[Any]:
+        """Read one.
+
+        Raises:
+            CodecError: It is damaged.
+        """
+        note = self._decoded(data, "journal")
+        if not isinstance(note, list) or not note:
+            raise CodecError("journal", f"a note on attempts is {note!r}, not a list")
+        return note
 
     def decode_finished(self, delivery: Delivery, data: bytes) -> Finished:
         """Read an entry of the journal.

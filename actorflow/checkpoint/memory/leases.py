@@ -37,7 +37,7 @@ class Leases:
         holding = self._holdings.get(lease.workflow_id)
         check_current(lease, holding)
         assert holding is not None
-        self._holdings[lease.workflow_id] = attrs.evolve(holding, expires=now + lease.ttl)
+        self._holdings[lease.workflow_id] = attrs.evolve(holding, lease=lease, expires=now + lease.ttl)
 
     def release(self, lease: Lease) -> None:
         """End a lease, if it is the current one."""

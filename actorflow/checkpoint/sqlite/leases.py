@@ -35,7 +35,9 @@ def acquire(connection: apsw.Connection, workflow_id: str, owner: str, ttl: floa
 def renew(connection: apsw.Connection, lease: Lease, now: float) -> None:
     """Let a lease last from now on, if it is the current one."""
     check_current(lease, holding(connection, lease.workflow_id))
-    connection.execute("UPDATE lease SET expires = ? WHERE epoch = ?", (now + lease.ttl, lease.epoch))
+    connection.execute(
+        "UPDATE lease SET ttl = ?, expires = ? WHERE epoch = ?", (lease.ttl, now + lease.ttl, lease.epoch)
+    )
 
 
 def release(connection: apsw.Connection, lease: Lease) -> None:

@@ -1,0 +1,103 @@
+"""Turns: which attempt may begin now, where an executor has a rate limit or the workflow a limit on handlers in flight.
+
+They belong to a workflow and outlive its runs, so that a rate holds from run to run. Whoever waits for a rate waits in the
+order of arrival, holds no place among the handlers in flight, and takes one only when the rate lets it begin: so no place is
+held idle, and what counts is when an attempt begins, not when it could have.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import attrs
+import trio
+
+from actorflow.executors.executor import Executor
+from actorflow.policy import RateLimit
+
+__all__ = ["Turn", "Turns"]
+
+
+@attrs.define(eq=False)
+class _Rate:
+    """When the last attempts of one executor began, as far as they bear on the next."""
+
+    limit: RateLimit
+    gate: trio.Lock = attrs.Factory(trio.Lock)
+    _begun: deque[float] = attrs.field(init=False)
+    _clock: trio.abc.Clock | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self._begun = deque(maxlen=self.limit.limit)
+
+    async def wait(self) -> None:
+        """Wait until another may begin."""
+        clock = trio.lowlevel.current_clock()
+        if clock is not self._clock:  # another trio run: its times cannot be compared with these
+            self._clock = clock
+            self._begun.clear()
+        while len(self._begun) == self.limit.limit:
+            remaining = self._begun[0] + self.limit.period - trio.current_time()
+            if remaining <= 0:
+                return
+            await trio.sleep(remaining)
+
+    def begin(self) -> None:
+        """Count one that begins now."""
+        self._begun.append(trio.current_time())
+
+
+@attrs.define(eq=False)
+class Turn:
+    """The turns of one executor."""
+
+    _in_flight: trio.CapacityLimiter | None
+    _rate: _Rate | None
+
+    async def begin(self) -> None:
+        """Wait for a turn. If cancelled, none is taken."""
+        if self._rate is None:
+            await self._take_place()
+            return
+        await self._rate.gate.acquire()
+        try:
+            await self._rate.wait()
+            await self._take_place()
+            self._rate.begin()
+        finally:
+            self._rate.gate.release()
+
+    def end(self) -> None:
+        """Give the turn back, from the task that took it."""
+        if self._in_flight is not None:
+            self._in_flight.release()
+
+    async def _take_place(self) -> None:
+        if self._in_flight is None:
+            return
+        try:
+            self._in_flight.acquire_nowait()
+        except trio.WouldBlock:
+            await self._in_flight.acquire()
+
+
+class Turns:
+    """The turns of one workflow.
+
+    Args:
+        executors: Its executors.
+        max_concurrency: How many handlers may be in flight; None for no limit.
+    """
+
+    def __init__(self, executors: Iterable[Executor], max_concurrency: int | None) -> None:
+        limiter = trio.CapacityLimiter(max_concurrency) if max_concurrency is not None else None
+        self._turns = {
+            each.id: Turn(limiter, _Rate(each.rate_limit) if each.rate_limit is not None else None)
+            for each in executors
+            if limiter is not None or each.rate_limit is not None
+        }
+
+    def of(self, executor_id: str) -> Turn | None:
+        """The turns of an executor; None if it never has to wait."""
+        return self._turns.get(executor_id)

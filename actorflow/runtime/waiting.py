@@ -1,0 +1,68 @@
+"""What a run does when nothing is in flight: whether it stays, and how it sleeps until an answer is given or a time comes."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import trio
+
+from actorflow.clock import SteadyClock
+from actorflow.core.snapshot import Snapshot
+from actorflow.runtime.answers import Answers
+from actorflow.runtime.leasing import LeaseKeeper
+
+__all__ = ["Waiting"]
+
+
+@attrs.define(eq=False)
+class Waiting:
+    """How one run waits.
+
+    Attributes:
+        answers: Answers given meanwhile; they end a sleep.
+        for_answers: Whether to stay for them.
+        lease: Told of every sleep.
+        clock: What due times go by.
+    """
+
+    answers: Answers
+    for_answers: bool
+    lease: LeaseKeeper | None
+    clock: SteadyClock = attrs.Factory(SteadyClock)
+
+    def asks(self, snapshot: Snapshot) -> bool:
+        """Whether the run stays for answers."""
+        return self.for_answers and bool(snapshot.requests)
+
+    def stays(self, snapshot: Snapshot, *, idle: bool) -> bool:
+        """Whether the run waits: for timers unless it is to do nothing, and where it was told so for answers."""
+        return (snapshot.schedule.timers > 0 and not idle) or self.asks(snapshot)
+
+    def is_due(self, snapshot: Snapshot, *, idle: bool) -> bool:
+        """Whether a timer or deadline is to be delivered now; deadlines also of requests that the run would not stay for."""
+        return (not idle or self.asks(snapshot)) and self.clock.now() >= _next_due(snapshot)
+
+    async def sleep(self, snapshot: Snapshot) -> float:
+        """Sleep until an answer is given or something is due. If cancelled, nothing has changed.
+
+        Returns:
+            The time it is: no earlier than the due time slept for, though adding up floats may say otherwise.
+        """
+        due = _next_due(snapshot)
+        deadline = self.clock.on_trio(due)
+        if self.lease is not None:
+            self.lease.be_quiet(deadline)
+        try:
+            with trio.move_on_at(deadline):
+                await self.answers.arrive()
+                return self.clock.now()
+        finally:
+            if self.lease is not None:
+                self.lease.be_quiet(-math.inf)
+        return max(due, self.clock.now())
+
+
+def _next_due(snapshot: Snapshot) -> float:
+    due = snapshot.schedule.next_due()
+    return math.inf if due is None else due
