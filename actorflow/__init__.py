@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actorflow.builder import WorkflowBuilder
 from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
@@ -22,6 +22,10 @@ from actorflow.runtime.explanation import Explanation
 from actorflow.runtime.run import Run, RunResult
 from actorflow.workflow import LATEST, Workflow
 
+if TYPE_CHECKING:
+    from actorflow.checkpoint.postgres.storage import PostgresCheckpointStorage as PostgresCheckpointStorage
+
+# PostgresCheckpointStorage is not among them: a star import must work without its extra.
 __all__ = [
     "LATEST",
     "Case",
@@ -53,13 +57,31 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Give the internal Runner to whoever asks for it, with a warning."""
-    if name != "Runner":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import what needs an extra on use, and give the internal Runner to whoever asks for it, with a warning."""
+    if name == "PostgresCheckpointStorage":
+        return _postgres_storage()
+    if name == "Runner":
+        return _runner()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _postgres_storage() -> Any:
+    try:
+        import psycopg  # noqa: F401  # to tell a missing extra from a defect
+    except ImportError as error:
+        raise ImportError(
+            f"PostgresCheckpointStorage needs psycopg: pip install 'actorflow[postgres]' ({error})", name="psycopg"
+        ) from error
+    from actorflow.checkpoint.postgres.storage import PostgresCheckpointStorage
+
+    return PostgresCheckpointStorage
+
+
+def _runner() -> Any:
     warnings.warn(
         "Runner is internal and may change at any time; run workflows with Workflow.run, stream or start",
         DeprecationWarning,
-        stacklevel=2,
+        stacklevel=3,
     )
     from actorflow.runtime.runner import Runner
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar, TypeVarTuple, Unpack
 
+import attrs
 import outcome
 import trio
 
 from actorflow.clock import runs_on_virtual_time
 
-__all__ = ["run_in_thread"]
+__all__ = ["finish", "run_in_thread"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -67,3 +68,44 @@ async def _outcome_in_thread(fn: Callable[[Unpack[Ts]], T], *args: *Ts) -> outco
 async def _hold_clock(hold: trio.CancelScope) -> None:
     with hold:
         await sys.modules["trio.testing"].wait_all_tasks_blocked(math.inf)
+
+
+async def finish(work: Callable[[], Awaitable[T]], *, on_cancellation: Callable[[], None]) -> T:
+    """Await something to its end and return what it returns, however cancelled the caller is meanwhile.
+
+    Args:
+        work: Called once, shielded from the caller's cancellation. It must be bounded, or end soon when told.
+        on_cancellation: Called once, in the event loop, when the caller is cancelled while the work goes on; may tell it
+            to end soon. It must not block.
+    """
+    watch = _Watch(on_cancellation)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run, name="watch for a cancellation")
+        with trio.CancelScope(shield=True):
+            result: outcome.Outcome[T] = await outcome.acapture(work)
+        watch.stop()
+    return result.unwrap()
+
+
+@attrs.define(eq=False)
+class _Watch:
+    """A task that waits to be cancelled, and then goes on waiting to be stopped: it raises nothing."""
+
+    callback: Callable[[], None]
+    task: trio.lowlevel.Task | None = None
+    over: bool = False
+
+    async def run(self) -> None:
+        if self.over:
+            return
+        self.task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._cancelled)
+
+    def stop(self) -> None:
+        self.over = True
+        if self.task is not None:
+            trio.lowlevel.reschedule(self.task)
+
+    def _cancelled(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self.callback()
+        return trio.lowlevel.Abort.FAILED

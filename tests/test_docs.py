@@ -48,8 +48,10 @@ def blocks(page: Path) -> list[Block]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_snippet_of_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
+def test_every_snippet_of_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
+    if page.stem == "postgres":
+        monkeypatch.setenv("DATABASE", request.getfixturevalue("postgres_dsn"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for programs that a page starts
     module = types.ModuleType(f"page_{page.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)

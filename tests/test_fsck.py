@@ -15,7 +15,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actorflow import InMemoryCheckpointStorage, SqliteCheckpointStorage
+from actorflow import InMemoryCheckpointStorage, PostgresCheckpointStorage, SqliteCheckpointStorage
 from actorflow.checkpoint import fsck as fsck_module
 from actorflow.checkpoint.digests import reseal
 from actorflow.checkpoint.fsck import MOST_FINDINGS
@@ -62,10 +62,14 @@ def told(report):
     return [(finding.kind, finding.checkpoint_id) for finding in report.findings]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def storage(request, path):
     if request.param == "memory":
         yield InMemoryCheckpointStorage()
+    elif request.param == "postgres":
+        database = request.getfixturevalue("database")
+        with PostgresCheckpointStorage(database.dsn, schema=database.schema) as opened:
+            yield opened
     else:
         with SqliteCheckpointStorage(path, synchronous="normal") as opened:
             yield opened

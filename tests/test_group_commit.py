@@ -12,7 +12,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actorflow.checkpoint.sqlite.group_commit import GroupCommit
+from actorflow.checkpoint.group_commit import GroupCommit
 from actorflow.errors import InternalError
 
 

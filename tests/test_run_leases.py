@@ -11,6 +11,7 @@ from actorflow import (
     LATEST,
     Executor,
     InMemoryCheckpointStorage,
+    PostgresCheckpointStorage,
     SqliteCheckpointStorage,
     Workflow,
     WorkflowBuilder,
@@ -43,12 +44,17 @@ def sleepy(storage: Any) -> Workflow:
     )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def storage(request, tmp_path):
     if request.param == "memory":
         yield InMemoryCheckpointStorage()
         return
-    with SqliteCheckpointStorage(tmp_path / "x.db") as opened:
+    if request.param == "sqlite":
+        opened = SqliteCheckpointStorage(tmp_path / "x.db")
+    else:
+        database = request.getfixturevalue("database")
+        opened = PostgresCheckpointStorage(database.dsn, schema=database.schema)
+    with opened:
         yield opened
 
 

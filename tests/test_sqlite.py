@@ -21,6 +21,7 @@ import pytest
 import trio
 import trio.testing
 
+from actorflow.checkpoint.headers import Page
 from actorflow.checkpoint.sqlite import rows as sqlite_rows
 from actorflow.checkpoint.sqlite import tables as sqlite_tables
 from actorflow.checkpoint.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, SqliteFile
@@ -582,7 +583,7 @@ async def test_every_listing_walks_an_index_in_its_order(storage, workflow_id, n
     connection = storage._writer._connection
     statements = []
     connection.set_exec_trace(lambda cursor, statement, values: statements.append((statement, values)) or True)
-    sqlite_rows.list_headers(connection, sqlite_rows.Page(workflow_id, name, 5, before), "here")
+    sqlite_rows.list_headers(connection, Page(workflow_id, name, 5, before), "here")
     connection.set_exec_trace(None)
     statement, values = statements[-1]
     steps = [plan[3] for plan in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
+from actorflow.checkpoint.postgres.storage import PostgresCheckpointStorage
 from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
 from actorflow.testing.storage_conformance import StorageConformance
+from tests.postgres import fresh_database
 
 
 def _broken_stores(name):
@@ -57,6 +59,25 @@ class TestSqliteStorageUnderVirtualTime(TestSqliteStorage):
     pass
 
 
+class TestPostgresStorage(StorageConformance):
+    @pytest.fixture(autouse=True)
+    def server(self, postgres_server):
+        self.dsn = postgres_server
+
+    @asynccontextmanager
+    async def open_storage(self):
+        with (
+            fresh_database(self.dsn) as database,
+            PostgresCheckpointStorage(database.dsn, schema=database.schema) as storage,
+        ):
+            yield storage
+
+
+@pytest.mark.usefixtures("autojump_clock")
+class TestPostgresStorageUnderVirtualTime(TestPostgresStorage):
+    pass
+
+
 BROKEN = [row for name in ("broken_stores", "broken_leases", "broken_prunes") for row in _broken_stores(name)]
 
 
@@ -84,3 +105,4 @@ def _leaves(error):
 def test_every_storage_is_a_checkpoint_storage(tmp_path):
     assert isinstance(InMemoryCheckpointStorage(), CheckpointStorage)
     assert isinstance(SqliteCheckpointStorage(tmp_path / "x"), CheckpointStorage)
+    assert isinstance(PostgresCheckpointStorage("host=nowhere"), CheckpointStorage)

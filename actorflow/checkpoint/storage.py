@@ -31,7 +31,7 @@ class CheckpointStorage(Protocol):
     expiring, only by being overtaken or released: until then nobody else has written, and its holder may go on. A writer
     without a lease is refused while a lease lasts; the lease that has expired it overtakes, as an acquirer would.
 
-    **Time.** Leases go by the wall clock that the processes on one host share. It is read before the transaction waits
+    **Time.** Leases go by the wall clock that the processes on one host share, or by the server's. It is read before the transaction waits
     its turn, so a wait makes an old lease seem younger, never a young one old. A clock that is set may end a lease early
     or late (at most twice its time to live from then); it never lets a fenced holder write.
     """

@@ -1,12 +1,8 @@
-"""Pruning, in transactions of bounded size.
-
-A step looks at so many checkpoints at most, the newest first, and goes on where the last step ended: so whatever stood
-on a checkpoint that goes has gone before it, unless it stays, and nothing is rewritten only to be deleted. Between any
-two steps the file is as valid as before the first.
-"""
+"""The rows that a prune of an SQLite file looks at, rewrites and deletes; see `actorflow.checkpoint.prune_walk`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apsw
@@ -14,17 +10,13 @@ import attrs
 
 from actorflow.checkpoint import commit_rules
 from actorflow.checkpoint.digests import reseal
+from actorflow.checkpoint.prune_walk import STEP, Candidate, PruneStep, walk
 from actorflow.checkpoint.pruning import Pruning, standing_alone
 from actorflow.checkpoint.records import CheckpointID
 from actorflow.checkpoint.sqlite import journal
 from actorflow.checkpoint.sqlite.rows import chain_of, drop_unused_run, header_at
 
 __all__ = ["STEP", "PruneStep", "prune_step"]
-
-STEP = 500
-"""About so many rows are looked at, written or deleted in one transaction."""
-
-_ALL_BELOW = 2**63 - 1
 
 _NEXT_WORKFLOW = "SELECT key FROM workflow WHERE key > ? AND (?2 IS NULL OR id = ?2) ORDER BY key LIMIT 1"
 
@@ -47,82 +39,40 @@ _CUT_OFF_AND_REWRITE = """
 """
 
 
-@attrs.frozen
-class PruneStep:
-    """Where a prune has come to.
-
-    Attributes:
-        deleted: How many checkpoints went in the last step.
-        workflow: Key of the last workflow id that is done.
-        partly: Key of the workflow id it is at, None if the next one is to be begun.
-        below: Sequence in that one down to which it is done.
-        done: Whether nothing is left to look at.
-    """
-
-    deleted: int = 0
-    workflow: int = 0
-    partly: int | None = None
-    below: int = _ALL_BELOW
-    done: bool = False
-
-
 def prune_step(
     connection: apsw.Connection, wanted: Pruning, workflow_id: str | None, since: PruneStep, now: float
 ) -> PruneStep:
     """Do the next part of a prune."""
     if workflow_id is not None and not commit_rules.is_storable(workflow_id):
         return PruneStep(done=True)
-    return _Step(connection, wanted, workflow_id, journal.followed_by_runs(connection, now), STEP).run(since)
+    kept = journal.followed_by_runs(connection, now)
+    return walk(_Rows(connection, workflow_id), wanted, kept, since, STEP)
 
 
-@attrs.define(eq=False)
-class _Step:
-    """One transaction's part of a prune: what it works by, the rows it may still touch, and what it has deleted."""
-
+@attrs.frozen
+class _Rows:
     connection: apsw.Connection
-    wanted: Pruning
     workflow_id: str | None
-    kept: set[int]
-    left: int
-    gone: list[int] = attrs.Factory(list)
-    runs: set[int] = attrs.Factory(set)
 
-    def run(self, reached: PruneStep) -> PruneStep:
-        while self.left > 0 and not reached.done:
-            reached = self._next_workflow(reached) if reached.partly is None else self._go_down(reached)
-        journal.drop_following(self.connection, self.gone)
-        for run in self.runs:
-            drop_unused_run(self.connection, run)
-        return attrs.evolve(reached, deleted=len(self.gone))
+    def next_workflow(self, after: int) -> int | None:
+        row = self.connection.execute(_NEXT_WORKFLOW, (after, self.workflow_id)).fetchone()
+        return None if row is None else int(row[0])
 
-    def _next_workflow(self, reached: PruneStep) -> PruneStep:
-        self.left -= 1
-        row = self.connection.execute(_NEXT_WORKFLOW, (reached.workflow, self.workflow_id)).fetchone()
-        return attrs.evolve(reached, done=True) if row is None else attrs.evolve(reached, partly=row[0])
+    def candidates(self, workflow: int, below: int, keep: int, limit: int) -> Sequence[Candidate]:
+        found: list[Any] = self.connection.execute(_CANDIDATES, (workflow, below, keep - 1, limit)).fetchall()
+        return [Candidate(*row) for row in found]
 
-    def _go_down(self, reached: PruneStep) -> PruneStep:
-        limit = self.left
-        rows: list[Any] = self.connection.execute(
-            _CANDIDATES, (reached.partly, reached.below, self.wanted.keep - 1, limit)
-        ).fetchall()
-        for position, checkpoint_id, run, sequence, created in rows:
-            self.left -= 1
-            if self.wanted.takes_age(created) and position not in self.kept:
-                self._take(position, checkpoint_id, run)
-            reached = attrs.evolve(reached, below=sequence)
-            if self.left <= 0:
-                return reached
-        assert reached.partly is not None
-        return PruneStep(workflow=reached.partly)
-
-    def _take(self, position: int, checkpoint_id: CheckpointID, run: int) -> None:
-        children: list[Any] = self.connection.execute(_CHILDREN, (position,)).fetchall()
+    def take(self, candidate: Candidate) -> int:
+        children: list[Any] = self.connection.execute(_CHILDREN, (candidate.position,)).fetchall()
         for child, is_full in children:
-            self._cut_off(child, is_full, checkpoint_id)
-        self.connection.execute("DELETE FROM checkpoint WHERE position = ?", (position,))
-        self.left -= len(children)
-        self.gone.append(position)
-        self.runs.add(run)
+            self._cut_off(child, is_full, CheckpointID(candidate.id))
+        self.connection.execute("DELETE FROM checkpoint WHERE position = ?", (candidate.position,))
+        return len(children)
+
+    def forget(self, positions: Sequence[int], runs: Iterable[int]) -> None:
+        journal.drop_following(self.connection, positions)
+        for run in runs:
+            drop_unused_run(self.connection, run)
 
     def _cut_off(self, child: int, is_full: bool, parent_id: CheckpointID) -> None:
         info = attrs.evolve(header_at(self.connection, child), parent_id=None, derived_from=parent_id)

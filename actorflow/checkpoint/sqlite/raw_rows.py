@@ -6,17 +6,15 @@ a field of the wrong type, a kind that is not known, or a run that is not there 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import apsw
 import attrs
 
 from actorflow.checkpoint import commit_rules
-from actorflow.checkpoint.records import CheckpointID, CheckpointInfo
-from actorflow.checkpoint.sqlite.rows import KINDS
-from actorflow.checkpoint.stored_rows import StoredParent, StoredRow, page_of
-from actorflow.clock import EPOCH, MICROSECOND
+from actorflow.checkpoint.raw_fields import row_of
+from actorflow.checkpoint.stored_rows import StoredRow, page_of
 
 __all__ = ["read"]
 
@@ -64,7 +62,6 @@ _COLUMNS = (
 
 _NAMES = tuple(column.name for column in _COLUMNS)
 _COUNT = len(_COLUMNS)
-_Fields = Mapping[str, Any]
 
 # What is read of the parent is no fault of the row that names it.
 _OF_PARENT = """
@@ -103,72 +100,11 @@ def read(connection: apsw.Connection, after: int, limit: int, workflow_id: str |
 def _row(values: Any) -> StoredRow:
     position, *cells = values
     types, found, of_parent = cells[: 2 * _COUNT : 2], cells[1 : 2 * _COUNT : 2], cells[2 * _COUNT :]
-    fields = dict(zip(_NAMES, found, strict=True))
-    info, damage = _header(types, fields, of_parent[1])
-    return StoredRow(
-        position=position,
-        checkpoint_id=_shown(fields["id"]),
-        workflow_id=_shown(fields["workflow id"]),
-        info=info,
-        damage=damage,
-        payload=fields["payload"] or b"",
-        full=bool(fields["is_full"]),
-        seal=fields["seal"],
-        refers_to=None if fields["parent"] is None else f"the row at position {fields['parent']}",
-        parent=_parent(*of_parent),
-    )
+    return row_of(position, dict(zip(_NAMES, found, strict=True)), of_parent, _type_fault(types))
 
 
-def _header(types: Sequence[str], fields: _Fields, parent_id: bytes | None) -> tuple[CheckpointInfo | None, str]:
-    """The header that fields make, or why they make none."""
+def _type_fault(types: Sequence[str]) -> str:
     for column, type_ in zip(_COLUMNS, types, strict=True):
         if type_ not in column.types:
-            return None, f"its {column.name} is of type {type_}, not {' or '.join(column.types)}"
-    fault = _impossible(fields)
-    if fault:
-        return None, fault
-    try:
-        return _made(fields, parent_id), ""
-    except (ValueError, OverflowError) as error:  # text that is not UTF-8, or a time beyond the year 9999
-        return None, f"a field is out of its range: {error}"
-
-
-def _impossible(fields: _Fields) -> str:
-    if fields["is_full"] not in (0, 1):
-        return f"its is_full is {fields['is_full']}, not 0 or 1"
-    if not 0 <= fields["kind"] < len(KINDS):
-        return f"its kind is {fields['kind']}, which this version does not know"
-    for name in ("workflow", "definition"):
-        if fields[name] != fields[f"{name} of its run"]:
-            return f"its run is one of another {name}"
+            return f"its {column.name} is of type {type_}, not {' or '.join(column.types)}"
     return ""
-
-
-def _made(fields: _Fields, parent_id: bytes | None) -> CheckpointInfo:
-    return CheckpointInfo(
-        id=CheckpointID(fields["id"].decode()),
-        parent_id=None if parent_id is None else CheckpointID(_shown(parent_id)),
-        workflow_name=fields["workflow name"].decode(),
-        workflow_id=fields["workflow id"].decode(),
-        run_id=fields["run id"].decode(),
-        superstep=fields["superstep"],
-        kind=KINDS[fields["kind"]],
-        graph_signature=fields["graph signature"].decode(),
-        created_at=EPOCH + fields["created_at"] * MICROSECOND,
-        sequence=fields["sequence"],
-        derived_from=None if fields["derived_from"] is None else CheckpointID(fields["derived_from"].decode()),
-        format_version=fields["format_version"],
-        digest="" if fields["digest"] is None else fields["digest"].hex(),
-    )
-
-
-def _parent(position: int | None, _: object, workflow_id: bytes | None, digest: bytes | None) -> StoredParent | None:
-    if position is None:
-        return None
-    return StoredParent(
-        position=position, workflow_id=_shown(workflow_id), digest="" if digest is None else digest.hex()
-    )
-
-
-def _shown(text: bytes | None) -> str:
-    return "" if text is None else text.decode("utf-8", "replace")

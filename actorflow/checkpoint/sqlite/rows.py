@@ -11,14 +11,12 @@ import attrs
 from actorflow.checkpoint import commit_rules
 from actorflow.checkpoint.deltas import merge, unpack_delta
 from actorflow.checkpoint.digests import chained
-from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, CheckpointKind, Commit
+from actorflow.checkpoint.headers import KINDS, Page, digest_in, header_of
+from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit
 from actorflow.checkpoint.sqlite import journal, leases
-from actorflow.clock import EPOCH, MICROSECOND, microseconds
-from actorflow.errors import CheckpointError
+from actorflow.clock import microseconds
 
 __all__ = [
-    "KINDS",
-    "Page",
     "chain_of",
     "children",
     "delete",
@@ -30,9 +28,6 @@ __all__ = [
     "list_headers",
     "load",
 ]
-
-KINDS = (CheckpointKind.ENTRY, CheckpointKind.SUPERSTEP, CheckpointKind.RESPONSES)
-"""A kind is stored as its place here."""
 
 # CROSS JOIN keeps the order of the tables: from the checkpoint to what it names, each by its key.
 _HEADERS = """
@@ -93,7 +88,7 @@ def insert(connection: apsw.Connection, commit: Commit, now: float, place: str) 
     overtakes = leases.check_may_write(connection, info.workflow_id, commit.lease, now)
     existing = connection.execute(_FIND_HEADER, (info.id,)).fetchone()
     if existing is not None:
-        header = _header(existing)
+        header = header_of(existing)
         commit_rules.check_same(header, commit, place)
         return header
     parent, parent_digest = _find_parent(connection, commit, place)
@@ -121,7 +116,7 @@ def _find_parent(connection: apsw.Connection, commit: Commit, place: str) -> tup
     ).fetchone()
     position, workflow_id, digest = row if row is not None else (None, None, None)
     commit_rules.check_parent(commit, workflow_id, place)
-    return position, _hex(digest, commit.info.parent_id)
+    return position, digest_in(digest, commit.info.parent_id)
 
 
 def _run_of(connection: apsw.Connection, info: CheckpointInfo) -> tuple[int, int, int]:
@@ -166,16 +161,6 @@ def latest(connection: apsw.Connection, workflow_id: str, place: str) -> Checkpo
         (workflow_id,),
     ).fetchone()
     return load(connection, row[0], place) if row is not None else None
-
-
-@attrs.frozen
-class Page:
-    """Which headers a listing wants; the fields are the arguments of `CheckpointStorage.list`."""
-
-    workflow_id: str | None
-    workflow_name: str | None
-    limit: int | None
-    before: CheckpointID | str | None
 
 
 def list_headers(connection: apsw.Connection, page: Page, place: str) -> list[CheckpointInfo]:
@@ -261,33 +246,4 @@ def header_at(connection: apsw.Connection, position: int) -> CheckpointInfo:
 
 
 def _headers(rows: Iterable[Any]) -> list[CheckpointInfo]:
-    return [_header(row) for row in rows]
-
-
-def _header(row: Any) -> CheckpointInfo:
-    id_, parent, name, workflow, run, superstep, kind, signature, created, sequence, derived, version, digest = row
-    if not 0 <= kind < len(KINDS):
-        raise CheckpointError(f"checkpoint {id_!r} is of kind {kind}, which this version does not know")
-    return CheckpointInfo(
-        id=id_,
-        parent_id=parent,
-        workflow_name=name,
-        workflow_id=workflow,
-        run_id=run,
-        superstep=superstep,
-        kind=KINDS[kind],
-        graph_signature=signature,
-        created_at=EPOCH + created * MICROSECOND,
-        sequence=sequence,
-        derived_from=derived,
-        format_version=version,
-        digest=_hex(digest, id_),
-    )
-
-
-def _hex(digest: object, checkpoint_id: str | None) -> str:
-    if digest is None:  # written before there were digests
-        return ""
-    if not isinstance(digest, bytes):
-        raise CheckpointError(f"the digest of checkpoint {checkpoint_id!r} is {digest!r}, not bytes; fsck() tells more")
-    return digest.hex()
+    return [header_of(row) for row in rows]

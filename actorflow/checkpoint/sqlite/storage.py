@@ -14,11 +14,12 @@ from typing import Literal, Self
 import trio
 
 from actorflow.checkpoint import commit_rules, lease_rules
+from actorflow.checkpoint.group_commit import GroupCommit
+from actorflow.checkpoint.headers import Page
 from actorflow.checkpoint.pruning import Pruning
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit, JournalEntry, Lease
 from actorflow.checkpoint.sqlite import inspecting, journal, leases, raw_rows, rows
 from actorflow.checkpoint.sqlite.connections import Readers, Work, Writer
-from actorflow.checkpoint.sqlite.group_commit import GroupCommit
 from actorflow.checkpoint.sqlite.pruning import PruneStep, prune_step
 from actorflow.checkpoint.sqlite.schema import SqliteFile
 from actorflow.checkpoint.stored_rows import Finding, StoredRow
@@ -117,7 +118,7 @@ class SqliteCheckpointStorage(StorageTools):
     ) -> list[CheckpointInfo]:
         """Headers, newest first; see `CheckpointStorage.list`."""
         commit_rules.check_limit(limit)
-        wanted = rows.Page(workflow_id, workflow_name, limit, before)
+        wanted = Page(workflow_id, workflow_name, limit, before)
         return await self._read(partial(rows.list_headers, page=wanted, place=self._place))
 
     async def lineage(self, checkpoint_id: CheckpointID | str) -> builtins.list[CheckpointInfo]:

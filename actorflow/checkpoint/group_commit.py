@@ -10,6 +10,8 @@ Invariants:
 - While anything is queued, somebody leads or has been woken to lead. A task that was woken can no longer be cancelled
   out of its wait, and a leader awaits nothing that a cancellation could interrupt, so the lead is never lost.
 - An outcome is a value: an exception in one job is raised in its own caller only.
+
+`InterruptibleGroupCommit` can also withdraw a job that a batch has taken, where the work can be undone as a whole.
 """
 
 from __future__ import annotations
@@ -24,17 +26,27 @@ import trio
 from actorflow.errors import InternalError
 from actorflow.threads import run_in_thread
 
-__all__ = ["GroupCommit"]
+__all__ = ["GroupCommit", "Job"]
 
 ContextT = TypeVar("ContextT")
 T = TypeVar("T")
 
 
 @attrs.define(eq=False)
-class _Job(Generic[ContextT]):
+class Job(Generic[ContextT]):
+    """One piece of work and who waits for it.
+
+    Attributes:
+        work: What is to be done.
+        task: Who waits.
+        result: What came of it; None until it is done.
+        withdrawn: Whether the caller was cancelled after a batch had taken it.
+    """
+
     work: Callable[[ContextT], Any]
     task: trio.lowlevel.Task
     result: outcome.Outcome[Any] | None = None
+    withdrawn: bool = False
 
 
 class GroupCommit(Generic[ContextT]):
@@ -54,7 +66,7 @@ class GroupCommit(Generic[ContextT]):
         self._perform = perform
         self._limiter = limiter
         self._run: trio.lowlevel.TrioToken | None = None
-        self._queue: list[_Job[ContextT]] = []
+        self._queue: list[Job[ContextT]] = []
         self._led = False
         self._crowded = False
 
@@ -66,7 +78,7 @@ class GroupCommit(Generic[ContextT]):
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         self._forget_other_runs()
-        job = _Job(work, trio.lowlevel.current_task())
+        job = Job(work, trio.lowlevel.current_task())
         self._queue.append(job)
         if self._led:
             await self._wait(job)
@@ -80,18 +92,22 @@ class GroupCommit(Generic[ContextT]):
         if self._run is not run:
             self._run, self._queue, self._led, self._crowded = run, [], False, False
 
-    async def _wait(self, job: _Job[ContextT]) -> None:
+    async def _wait(self, job: Job[ContextT]) -> None:
         def withdraw(_raise_cancel: object) -> trio.lowlevel.Abort:
-            if job not in self._queue:
-                return trio.lowlevel.Abort.FAILED
-            self._queue.remove(job)
-            return trio.lowlevel.Abort.SUCCEEDED
+            if job in self._queue:
+                self._queue.remove(job)
+                return trio.lowlevel.Abort.SUCCEEDED
+            self._withdraw_taken(job)
+            return trio.lowlevel.Abort.FAILED
 
         await trio.lowlevel.wait_task_rescheduled(withdraw)
 
-    async def _lead(self, job: _Job[ContextT]) -> None:
+    def _withdraw_taken(self, job: Job[ContextT]) -> None:
+        """Called, once, when the caller of a job that a batch has taken is cancelled: here it is waited for."""
+
+    async def _lead(self, job: Job[ContextT]) -> None:
         self._led = True
-        batch: list[_Job[ContextT]] = []
+        batch: list[Job[ContextT]] = []
         try:
             with trio.CancelScope(shield=True):
                 if self._crowded:
@@ -100,9 +116,7 @@ class GroupCommit(Generic[ContextT]):
                     await trio.lowlevel.cancel_shielded_checkpoint()
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 batch, self._queue = self._queue, batch
-                results = await run_in_thread(self._perform, [job.work for job in batch], limiter=self._limiter)
-            for taken, result in zip(batch, results, strict=True):
-                taken.result = result
+                await self._perform_batch(batch)
         finally:
             if job in self._queue:  # interrupted from outside trio before the batch was taken
                 self._queue.remove(job)
@@ -110,7 +124,12 @@ class GroupCommit(Generic[ContextT]):
             self._wake(batch)
             self._hand_over()
 
-    def _wake(self, batch: list[_Job[ContextT]]) -> None:
+    async def _perform_batch(self, batch: list[Job[ContextT]]) -> None:
+        results = await run_in_thread(self._perform, [job.work for job in batch], limiter=self._limiter)
+        for taken, result in zip(batch, results, strict=True):
+            taken.result = result
+
+    def _wake(self, batch: list[Job[ContextT]]) -> None:
         leader = trio.lowlevel.current_task()
         for job in batch:
             if job.result is None:

@@ -1,0 +1,1 @@
+"""Checkpoints in a schema of a PostgreSQL database. Needs the extra ``postgres``."""

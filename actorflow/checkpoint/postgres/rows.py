@@ -1,0 +1,297 @@
+"""Checkpoints as rows: every statement that reads or writes one. All are called inside a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, LiteralString
+
+import attrs
+import psycopg
+
+from actorflow.checkpoint import commit_rules
+from actorflow.checkpoint.deltas import merge, unpack_delta
+from actorflow.checkpoint.digests import chained
+from actorflow.checkpoint.headers import KINDS, Page, digest_in, header_of
+from actorflow.checkpoint.postgres import journal, leases
+from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit
+from actorflow.clock import microseconds
+
+__all__ = [
+    "chain_of",
+    "children",
+    "delete",
+    "drop_unused_run",
+    "header_at",
+    "insert",
+    "latest",
+    "lineage",
+    "list_headers",
+    "load",
+]
+
+_ALL = 2**63 - 1
+
+_HEADERS: LiteralString = """
+    {line}
+    SELECT c.id, p.id, d.name, w.id, r.id, c.superstep, c.kind, r.graph_signature, c.created_at, c.sequence,
+           c.derived_from, c.format_version, c.digest
+    FROM {source}
+    JOIN run r ON r.key = c.run
+    JOIN workflow w ON w.key = c.workflow
+    JOIN definition d ON d.key = c.definition
+    LEFT JOIN checkpoint p ON p.position = c.parent
+    {rest}
+"""
+
+_FIND_HEADER = _HEADERS.format(line="", source="checkpoint c", rest="WHERE c.id = %s")
+
+_HEADER_AT = _HEADERS.format(line="", source="checkpoint c", rest="WHERE c.position = %s")
+
+_LATEST = _HEADERS.format(
+    line="",
+    source="checkpoint c",
+    rest="WHERE c.workflow = (SELECT key FROM workflow WHERE id = %s) ORDER BY c.sequence DESC LIMIT 1",
+)
+
+_CHILDREN = _HEADERS.format(line="", source="checkpoint c", rest="WHERE c.parent = %s ORDER BY c.position")
+
+_LINEAGE = _HEADERS.format(
+    line="""
+    WITH RECURSIVE line (position, parent) AS (
+        SELECT position, parent FROM checkpoint WHERE id = %s
+        UNION ALL
+        SELECT c.position, c.parent FROM line JOIN checkpoint c ON c.position = line.parent
+    )
+    """,
+    source="line JOIN checkpoint c ON c.position = line.position",
+    rest="ORDER BY c.position DESC",
+)
+
+_CHAIN = """
+    WITH RECURSIVE line (position, parent, is_full) AS (
+        SELECT position, parent, is_full FROM checkpoint WHERE id = %s
+        UNION ALL
+        SELECT c.position, c.parent, c.is_full
+        FROM line JOIN checkpoint c ON c.position = line.parent WHERE NOT line.is_full
+    )
+    SELECT c.payload, c.is_full FROM line JOIN checkpoint c ON c.position = line.position ORDER BY c.position
+"""
+
+# A session that waits for the row sees all the rest as it was before. What somebody else wrote meanwhile then violates a
+# unique or foreign key at the insert, and a second look sees it; the lease is in the row itself and is never out of date.
+_LOCK_AND_LOOK: LiteralString = f"""
+    SELECT {leases.COLUMNS}, EXISTS (SELECT FROM checkpoint WHERE id = %(id)s), p.position, q.id, p.digest, r.key, r.definition,
+           (SELECT coalesce(max(sequence), 0) + 1 FROM checkpoint WHERE workflow = w.key)
+    FROM workflow w
+    LEFT JOIN checkpoint p ON p.id = %(parent)s
+    LEFT JOIN workflow q ON q.key = p.workflow
+    LEFT JOIN definition d ON d.name = %(name)s
+    LEFT JOIN run r ON r.workflow = w.key AND r.id = %(run)s AND r.definition = d.key
+        AND r.graph_signature = %(signature)s
+    WHERE w.id = %(workflow_id)s FOR UPDATE OF w
+"""  # noqa: S608 - of constants
+
+_INSERT = """
+    WITH done AS (DELETE FROM journal WHERE workflow = %(workflow)s)
+    INSERT INTO checkpoint (id, parent, workflow, definition, run, sequence, superstep, kind, created_at, derived_from,
+                            format_version, digest, is_full, payload)
+    VALUES (%(id)s, %(parent)s, %(workflow)s, %(definition)s, %(run)s, %(sequence)s, %(superstep)s, %(kind)s,
+            %(created_at)s, %(derived_from)s, %(format_version)s, %(digest)s, %(is_full)s, %(payload)s)
+"""
+
+
+def insert(connection: psycopg.Connection, commit: Commit, now: float | None, place: str) -> CheckpointInfo:
+    """Write one checkpoint and give it its sequence; or return the header that is there."""
+    info = commit.info
+    *columns, there, parent, parent_workflow, parent_digest, run, definition, sequence = _look(connection, info, now)
+    locked = leases.row_of(info.workflow_id, columns)
+    overtakes = leases.check_may_write(locked, commit.lease)
+    if there:
+        header = _header(connection.execute(_FIND_HEADER, (info.id.encode(),), binary=True).fetchone())
+        commit_rules.check_same(header, commit, place)
+        return header
+    commit_rules.check_parent(commit, _text(parent_workflow), place)
+    if run is None:
+        run, definition = _add_run(connection, info, locked.key)
+    parent_digest = digest_in(parent_digest, info.parent_id)
+    info = chained(attrs.evolve(info, sequence=sequence), commit.payload, commit.full, parent_digest)
+    values = {
+        "id": info.id.encode(),
+        "parent": parent,
+        "workflow": locked.key,
+        "definition": definition,
+        "run": run,
+        "sequence": sequence,
+        "superstep": info.superstep,
+        "kind": KINDS.index(info.kind),
+        "created_at": microseconds(info.created_at),
+        "derived_from": _bytes(info.derived_from),
+        "format_version": info.format_version,
+        "digest": bytes.fromhex(info.digest),
+        "is_full": commit.full,
+        "payload": commit.payload,
+    }
+    connection.execute(_INSERT, values)
+    if overtakes:
+        locked.end_lease(connection)
+    return info
+
+
+def _look(connection: psycopg.Connection, info: CheckpointInfo, now: float | None) -> Any:
+    names = {
+        "now": now,
+        "id": info.id.encode(),
+        "parent": _bytes(info.parent_id),
+        "workflow_id": info.workflow_id.encode(),
+        "name": info.workflow_name.encode(),
+        "run": info.run_id.encode(),
+        "signature": info.graph_signature.encode(),
+    }
+    row = connection.execute(_LOCK_AND_LOOK, names, binary=True).fetchone()
+    if row is None:
+        leases.lock_or_add(connection, info.workflow_id, now)
+        row = connection.execute(_LOCK_AND_LOOK, names, binary=True).fetchone()
+    return row
+
+
+def _add_run(connection: psycopg.Connection, info: CheckpointInfo, workflow: int) -> tuple[int, int]:
+    name = info.workflow_name.encode()
+    connection.execute("INSERT INTO definition (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,))
+    definition = _value(connection, "SELECT key FROM definition WHERE name = %s", name)
+    values = (info.run_id.encode(), workflow, definition, info.graph_signature.encode())
+    add = "INSERT INTO run (id, workflow, definition, graph_signature) VALUES (%s, %s, %s, %s) RETURNING key"
+    return _value(connection, add, *values), definition
+
+
+def load(connection: psycopg.Connection, checkpoint_id: CheckpointID | str, place: str) -> Checkpoint:
+    """Read one checkpoint: its header, and the rows from its nearest full ancestor on."""
+    row = None
+    if commit_rules.is_storable(checkpoint_id):
+        row = connection.execute(_FIND_HEADER, (checkpoint_id.encode(),), binary=True).fetchone()
+    if row is None:
+        raise commit_rules.not_found(checkpoint_id, place)
+    return _with_contents(connection, _header(row))
+
+
+def latest(connection: psycopg.Connection, workflow_id: str) -> Checkpoint | None:
+    """Read the checkpoint with the highest sequence of a workflow id."""
+    if not commit_rules.is_storable(workflow_id):
+        return None
+    row = connection.execute(_LATEST, (workflow_id.encode(),), binary=True).fetchone()
+    return None if row is None else _with_contents(connection, _header(row))
+
+
+def _with_contents(connection: psycopg.Connection, info: CheckpointInfo) -> Checkpoint:
+    contents = merge(unpack_delta(payload, is_full) for payload, is_full in chain_of(connection, info.id))
+    return Checkpoint(**attrs.asdict(info, recurse=False), contents=contents)
+
+
+def chain_of(connection: psycopg.Connection, checkpoint_id: str) -> Iterator[tuple[bytes, bool]]:
+    """Payloads from the nearest full ancestor of a checkpoint to itself, and whether each is full."""
+    rows: list[Any] = connection.execute(_CHAIN, (checkpoint_id.encode(),), binary=True).fetchall()
+    return iter(rows)
+
+
+def list_headers(connection: psycopg.Connection, page: Page, place: str) -> list[CheckpointInfo]:
+    """Headers, newest first."""
+    conditions: list[LiteralString] = ["TRUE"]
+    values: list[bytes | int] = []
+    if page.before is not None:
+        conditions.append("c.position < %s")
+        values.append(_find(connection, page.before, place))
+    if page.workflow_id is not None:
+        if not commit_rules.is_storable(page.workflow_id):
+            return []
+        conditions.append("c.workflow = (SELECT key FROM workflow WHERE id = %s)")
+        values.append(page.workflow_id.encode())
+    if page.workflow_name is not None:
+        if not commit_rules.is_storable(page.workflow_name):
+            return []
+        conditions.append("c.definition = (SELECT key FROM definition WHERE name = %s)")
+        values.append(page.workflow_name.encode())
+    order: LiteralString = "c.position" if page.workflow_id is None else "c.sequence"
+    rest: LiteralString = "WHERE {} ORDER BY {} DESC LIMIT %s::bigint".format(" AND ".join(conditions), order)
+    query = _HEADERS.format(line="", source="checkpoint c", rest=rest)
+    limit = None if page.limit is None else min(page.limit, _ALL)
+    return _headers(connection.execute(query, (*values, limit), binary=True))
+
+
+def lineage(connection: psycopg.Connection, checkpoint_id: CheckpointID | str, place: str) -> list[CheckpointInfo]:
+    """Headers from a checkpoint to its root."""
+    if not commit_rules.is_storable(checkpoint_id):
+        raise commit_rules.not_found(checkpoint_id, place)
+    line = _headers(connection.execute(_LINEAGE, (checkpoint_id.encode(),), binary=True))
+    if not line:
+        raise commit_rules.not_found(checkpoint_id, place)
+    return line
+
+
+def children(connection: psycopg.Connection, checkpoint_id: CheckpointID | str, place: str) -> list[CheckpointInfo]:
+    """Headers of the children of a checkpoint, oldest first."""
+    return _headers(connection.execute(_CHILDREN, (_find(connection, checkpoint_id, place),), binary=True))
+
+
+def delete(connection: psycopg.Connection, checkpoint_id: CheckpointID | str, place: str) -> None:
+    """Delete a leaf, and with the last checkpoint of a run or workflow id what named it."""
+    workflow_id = _lock_workflow_of(connection, checkpoint_id)
+    position = _find(connection, checkpoint_id, place)
+    child: Any = connection.execute("SELECT id FROM checkpoint WHERE parent = %s LIMIT 1", (position,)).fetchone()
+    if child is not None:
+        raise commit_rules.has_children(checkpoint_id, child[0].decode(), place)
+    run = _value(connection, "DELETE FROM checkpoint WHERE position = %s RETURNING run", position)
+    journal.drop_following(connection, [position])
+    drop_unused_run(connection, run)
+    if workflow_id is not None:
+        workflow_id.drop_if_unused(connection)
+
+
+def _lock_workflow_of(connection: psycopg.Connection, checkpoint_id: CheckpointID | str) -> leases.WorkflowRow | None:
+    if not commit_rules.is_storable(checkpoint_id):
+        return None
+    find = "SELECT w.id FROM checkpoint c JOIN workflow w ON w.key = c.workflow WHERE c.id = %s"
+    row: Any = connection.execute(find, (checkpoint_id.encode(),)).fetchone()
+    return None if row is None else leases.lock(connection, row[0].decode(), None)
+
+
+def drop_unused_run(connection: psycopg.Connection, run: int) -> None:
+    """Forget a run that has no checkpoint any more."""
+    connection.execute(
+        "DELETE FROM run WHERE key = %(run)s AND NOT EXISTS (SELECT FROM checkpoint WHERE run = %(run)s)", {"run": run}
+    )
+
+
+def _find(connection: psycopg.Connection, checkpoint_id: CheckpointID | str, place: str) -> int:
+    if not commit_rules.is_storable(checkpoint_id):
+        raise commit_rules.not_found(checkpoint_id, place)
+    find = "SELECT position FROM checkpoint WHERE id = %s"
+    row = connection.execute(find, (checkpoint_id.encode(),)).fetchone()
+    if row is None:
+        raise commit_rules.not_found(checkpoint_id, place)
+    return int(row[0])
+
+
+def _value(connection: psycopg.Connection, statement: LiteralString, *values: bytes | int) -> int:
+    row: Any = connection.execute(statement, values).fetchone()
+    return int(row[0])
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def _text(name: bytes | None) -> str | None:
+    return None if name is None else name.decode()
+
+
+def header_at(connection: psycopg.Connection, position: int) -> CheckpointInfo:
+    """The header of the checkpoint at a position, which is there."""
+    return _header(connection.execute(_HEADER_AT, (position,), binary=True).fetchone())
+
+
+def _headers(rows: Iterable[Any]) -> list[CheckpointInfo]:
+    return [_header(row) for row in rows]
+
+
+def _header(row: Any) -> CheckpointInfo:
+    *named, digest = row
+    return header_of([*(value.decode() if isinstance(value, bytes) else value for value in named), digest])
