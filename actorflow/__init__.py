@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from actorflow.builder import WorkflowBuilder
+from actorflow.checkpoint.codec.upcasters import Upcaster
 from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo
 from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
@@ -36,6 +37,7 @@ __all__ = [
     "Run",
     "RunResult",
     "SqliteCheckpointStorage",
+    "Upcaster",
     "Workflow",
     "WorkflowBuilder",
     "WorkflowContext",

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
+from actorflow.checkpoint.codec.upcasters import Upcaster
 from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.core.joins import Join, JoinWait
 from actorflow.core.merge import Reducer
@@ -62,6 +63,9 @@ class WorkflowBuilder:
         strict: A message that nothing takes, or that a handler changes in place, is an error.
         checkpoint_failures: "raise": a checkpoint that cannot be written fails the run; "warn": it goes on with a
             `CheckpointFailedEvent`.
+        upcasters: How values stored under an older name or version of their class become values of today's; oldest first.
+        restores: Graph signatures, beside the present one and those before declared renames, whose checkpoints this graph
+            may restore: your word for a change that routes what is in flight as before.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -82,6 +86,8 @@ class WorkflowBuilder:
         state_types: Sequence[Any] = (),
         strict: bool = False,
         checkpoint_failures: CheckpointFailures = "raise",
+        upcasters: Sequence[Upcaster] = (),
+        restores: Sequence[str] = (),
     ) -> None:
         if not isinstance(name, str) or not name:
             raise ValueError(f"a workflow's name is a non-empty str, not {name!r}")
@@ -94,6 +100,8 @@ class WorkflowBuilder:
         }
         if unusable:
             raise ValueError(f"reducers maps state keys to functions (old, new) -> value; not {unusable}")
+        if isinstance(restores, str) or not all(isinstance(each, str) for each in restores):
+            raise ValueError(f"restores is a list of graph signatures, not {restores!r}")
         if isinstance(checkpoint_storage, type) or not (checkpoint_storage is None or is_storage(checkpoint_storage)):
             raise ValueError(f"checkpoint_storage is a CheckpointStorage, not {type(checkpoint_storage).__name__}")
         self._name = name
@@ -106,6 +114,8 @@ class WorkflowBuilder:
         self._state_types = tuple(state_types)
         self._strict = strict
         self._checkpoint_failures: CheckpointFailures = checkpoint_failures
+        self._upcasters = (upcasters,) if isinstance(upcasters, Upcaster) else tuple(upcasters)
+        self._restores = frozenset(restores)
         self._members = Members()
         self._groups: list[EdgeGroup] = []
         self._definition: Definition | None = None
@@ -266,7 +276,7 @@ class WorkflowBuilder:
         )
         states = [type(each).state_annotation() for each in samples if each.has_typed_state]
         annotations = [kind for each in samples for kind in each.handler_table.annotations]
-        return Definition(
+        definition = Definition(
             name=self._name,
             description=self._description,
             graph=graph,
@@ -277,7 +287,12 @@ class WorkflowBuilder:
             strict=self._strict,
             checkpoint_failures=self._checkpoint_failures,
             annotations=(*_unique(annotations), *states, *self._state_types),
+            upcasters=self._upcasters,
+            restores=self._restores,
         )
+        if self._upcasters:
+            _ = definition.codec  # made now: what is wrong with a declaration is found before anything runs
+        return definition
 
     def _ids(self, argument: str, given: Sequence[Executor | str] | str | None) -> Sequence[str] | str | None:
         if given is None or isinstance(given, str):

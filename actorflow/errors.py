@@ -36,6 +36,7 @@ __all__ = [
     "UndeliverableMessageError",
     "UnknownExecutorError",
     "UnreachableExecutorError",
+    "UpcasterError",
     "WorkflowBusyError",
     "WorkflowValidationError",
 ]
@@ -116,6 +117,10 @@ class OutputDesignationError(WorkflowValidationError):
 
 class StateTypeError(WorkflowValidationError, TypeError):
     """A state type cannot be constructed, or two types claim one stored name."""
+
+
+class UpcasterError(WorkflowValidationError):
+    """An upcaster contradicts itself or another one, can never be used, or leads nowhere."""
 
 
 # Your call: wrong at run time, refused before anything is touched unless stated otherwise.

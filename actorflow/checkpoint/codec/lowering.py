@@ -34,6 +34,8 @@ MAX_DEPTH = 100
 _SAFE = ATOMS - {int, str}
 
 Lower = Callable[[Any, int], object]
+Versioned = tuple[()] | tuple[int]
+"""What follows the fields of a value: the version of its class, unless that is 1."""
 
 
 class _Lowers(dict[type, Lower]):
@@ -164,15 +166,17 @@ class Lowering:
         name = self._registry.name_of(cls)
         if name is None:
             raise Refused(_unknown(cls, self._registry))
+        version = self._registry.version_of(cls)
+        versioned = () if version == 1 else (version,)
         if issubclass(cls, Flag):
-            return _flag(cls, name)
+            return _flag(cls, name, versioned)
         if issubclass(cls, Enum):
-            return _member(cls, name)
-        return self._object(name, self._shapes.get_unstructure_hook(cls))
+            return _member(cls, name, versioned)
+        return self._object(name, self._shapes.get_unstructure_hook(cls), versioned)
 
-    def _object(self, name: str, take_apart: TakeApart) -> Lower:
+    def _object(self, name: str, take_apart: TakeApart, versioned: Versioned) -> Lower:
         def lower(instance: object, depth: int) -> Ext:
-            return Ext(wire.OBJECT, pack([name, self._values(take_apart(instance), depth, _field_segment)]))
+            return Ext(wire.OBJECT, pack([name, self._values(take_apart(instance), depth, _field_segment), *versioned]))
 
         return lower
 
@@ -181,8 +185,8 @@ def _leaf(write: Callable[[Any], object]) -> Lower:
     return lambda value, _: write(value)
 
 
-def _member(cls: type[Enum], name: str) -> Lower:
-    forms = {member: Ext(wire.MEMBER, pack([name, member])) for member in cls.__members__}
+def _member(cls: type[Enum], name: str, versioned: Versioned) -> Lower:
+    forms = {member: Ext(wire.MEMBER, pack([name, member, *versioned])) for member in cls.__members__}
     members = dict(cls.__members__)
 
     def lower(member: Enum, _: int) -> Ext:
@@ -193,11 +197,11 @@ def _member(cls: type[Enum], name: str) -> Lower:
     return lower
 
 
-def _flag(cls: type[Flag], name: str) -> Lower:
+def _flag(cls: type[Flag], name: str, versioned: Versioned) -> Lower:
     def lower(flags: Flag, _: int) -> Ext:
         if cls(flags._value_) is not flags:
             raise Refused(f"cannot store {_class_name(cls)} {flags._value_!r}: its value does not lead back to it")
-        return Ext(wire.FLAG, pack([name, write_int(flags._value_)]))
+        return Ext(wire.FLAG, pack([name, write_int(flags._value_), *versioned]))
 
     return lower
 
