@@ -7,6 +7,7 @@ from typing import Any
 
 from actorflow.builder import WorkflowBuilder
 from actorflow.checkpoint.codec.upcasters import Upcaster
+from actorflow.checkpoint.encryption.storage import EncryptedStorage
 from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo
 from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
@@ -30,6 +31,7 @@ __all__ = [
     "CheckpointInfo",
     "CheckpointStorage",
     "Default",
+    "EncryptedStorage",
     "Executor",
     "Explanation",
     "InMemoryCheckpointStorage",

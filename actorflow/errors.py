@@ -16,6 +16,7 @@ __all__ = [
     "DuplicateEdgeError",
     "DuplicateExecutorError",
     "EdgeGroupError",
+    "EncryptionKeyError",
     "ExecutorReusedError",
     "GraphConnectivityError",
     "GraphMismatchError",
@@ -300,6 +301,23 @@ class CodecError(CheckpointError, ValueError):
     def __init__(self, path: str, problem: str) -> None:
         self.path = path
         super().__init__(f"{path}: {problem}")
+
+
+class EncryptionKeyError(CheckpointError, LookupError):
+    """A stored value was encrypted with a key that is not among those given.
+
+    Attributes:
+        path: Which value.
+        key_id: The id of its key, as it is stored.
+    """
+
+    def __init__(self, path: str, key_id: str, known: tuple[str, ...]) -> None:
+        self.path = path
+        self.key_id = key_id
+        super().__init__(
+            f"{path}: was encrypted with key {key_id!r}, and the keys given are {', '.join(map(repr, known))}; give that key, "
+            f"too, in EncryptedStorage(..., keys={{...}})"
+        )
 
 
 # Ours.
