@@ -286,9 +286,10 @@ def decode_checkpoint(definition: Definition, checkpoint: Checkpoint) -> Snapsho
 
     Raises:
         GraphMismatchError: It was made by a graph that routes differently.
-        CheckpointError: It was written in a later format.
+        CheckpointError: It was written in a format that this version does not know.
         CodecError: It cannot be decoded.
     """
+    _check_format(checkpoint)
     if not definition.may_restore(checkpoint.graph_signature):
         raise GraphMismatchError(
             f"checkpoint {checkpoint.id!r} of workflow {checkpoint.workflow_name!r} was made by a graph with signature "
@@ -297,15 +298,18 @@ def decode_checkpoint(definition: Definition, checkpoint: Checkpoint) -> Snapsho
             f"WorkflowBuilder(upcasters=[Upcaster('OldName', to=NewClass)]); if nothing that is stored can go astray, "
             f"restores=[{checkpoint.graph_signature!r}]"
         )
-    if checkpoint.format_version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"checkpoint {checkpoint.id!r} was written in format {checkpoint.format_version}, this version of actorflow "
-            f"reads up to {FORMAT_VERSION}; resume it with the version that wrote it, or a newer one"
-        )
     snapshot = definition.codec.decode(checkpoint.contents, checkpoint.superstep)
     if checkpoint.graph_signature != definition.signature:
         _check_belongs(checkpoint, snapshot, definition)
     return snapshot
+
+
+def _check_format(checkpoint: Checkpoint) -> None:
+    if not 1 <= checkpoint.format_version <= FORMAT_VERSION:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.id!r} was written in format {checkpoint.format_version}, this version of actorflow "
+            f"reads 1 to {FORMAT_VERSION}; resume it with the version that wrote it, or a newer one"
+        )
 
 
 def _check_belongs(checkpoint: Checkpoint, snapshot: Snapshot, definition: Definition) -> None:

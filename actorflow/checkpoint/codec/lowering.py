@@ -9,7 +9,7 @@ Not kept, and not promised: that two places of a value held the same object. The
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum, Flag
 from typing import Any
@@ -24,7 +24,7 @@ from actorflow.checkpoint.codec.instances import TakeApart
 from actorflow.checkpoint.codec.plain_data import ATOMS
 from actorflow.checkpoint.codec.registry import TypeRegistry
 from actorflow.checkpoint.codec.scalars import LEAF_WRITERS, write_int, write_text
-from actorflow.checkpoint.codec.wire import Refused, pack
+from actorflow.checkpoint.codec.wire import Refused, collide, pack
 
 __all__ = ["MAX_DEPTH", "Lowering"]
 
@@ -138,6 +138,7 @@ class Lowering:
 
     def _pairs(self, mapping: dict[object, object], depth: int) -> Ext:
         _check_depth(depth)
+        _check_hashes(mapping)
         flat: list[object] = []
         for key, item in mapping.items():
             flat.append(self._under(_key_segment, key, key, depth))
@@ -153,6 +154,7 @@ class Lowering:
     def _set(self, code: int) -> Lower:
         def lower(elements: AbstractSet[object], depth: int) -> Ext:
             _check_depth(depth)
+            _check_hashes(elements)
             if self._atoms.issuperset(map(type, elements)):
                 packed: Iterator[bytes] = map(pack, elements)
             else:
@@ -211,6 +213,11 @@ def _check_depth(depth: int) -> None:
         raise Refused(
             f"cannot store a value nested more than {MAX_DEPTH} deep; does it contain itself? Store a flat form"
         )
+
+
+def _check_hashes(elements: Collection[object]) -> None:
+    if collide(elements):
+        raise Refused("cannot store over a thousand elements or keys of one hash; give their class a better __hash__")
 
 
 # Segments of the path to a value; they show keys of builtin types only, since a repr is the user's code.

@@ -23,13 +23,16 @@ from actorflow.checkpoint.codec.lowering import MAX_DEPTH, Lowering
 from actorflow.checkpoint.codec.plain_data import is_plain
 from actorflow.checkpoint.codec.registry import TypeRegistry
 from actorflow.checkpoint.codec.scalars import LEAF_READERS
-from actorflow.checkpoint.codec.wire import Malformed, Refused, pack
+from actorflow.checkpoint.codec.wire import Malformed, Refused, collide, pack
 from actorflow.errors import CodecError
 
 __all__ = ["Codec"]
 
 Held = TypeVar("Held", bound=Sized)
 Read = Callable[[memoryview], Any]
+
+_SHORT = 16_384
+"""Bytes that hold too few keys to matter, were they all of one hash."""
 
 _MEMBER, _VALUE = "member", "value"
 
@@ -99,7 +102,7 @@ class Codec:
             CodecError: The bytes are damaged, or name a class or field that this workflow does not declare.
         """
         try:
-            return self._unpack(data)
+            return self._decoded(data)
         except Exception as error:  # the __eq__ and __hash__ of declared classes run when sets and keys come back
             raise CodecError(
                 path, f"the stored bytes cannot be read back: {str(error) or type(error).__name__}"
@@ -115,7 +118,19 @@ class Codec:
         reader = self._readers.get(code)
         if reader is None:
             raise Malformed(f"unknown extension {code}")
-        return reader(data, self._unpack)
+        return reader(data, self._decoded)
+
+    def _decoded(self, data: bytes | memoryview) -> Any:
+        """Decode one level: what its extensions hold is the next one.
+
+        No writer makes an extension a key of a map, and hostile ones could be of one hash and cost quadratic time. So
+        whatever is long enough for that to be felt is first decoded with something in their place that cannot be a key.
+        """
+        if len(data) < _SHORT:
+            return self._unpack(data)
+        met: list[int] = []
+        value = Decoder(ext_hook=lambda code, _: met or _note(met, code)).decode(data)
+        return self._unpack(data) if met else value
 
     def _read_object(self, data: memoryview, unpack: Read) -> object:
         name, fields, *versioned = unpack(data)
@@ -165,6 +180,11 @@ class Codec:
         return value
 
 
+def _note(met: list[int], code: int) -> list[int]:
+    met.append(code)
+    return met
+
+
 def _version(versioned: list[object]) -> int:
     match versioned:
         case []:
@@ -200,24 +220,30 @@ def _read_tuple(data: memoryview, unpack: Read) -> tuple[object, ...]:
 
 
 def _read_set(data: memoryview, unpack: Read) -> set[object]:
-    items = _array(unpack(data))
+    items = _hashable(_array(unpack(data)))
     return _distinct(set(items), len(items))
 
 
 def _read_frozenset(data: memoryview, unpack: Read) -> frozenset[object]:
-    items = _array(unpack(data))
+    items = _hashable(_array(unpack(data)))
     return _distinct(frozenset(items), len(items))
 
 
 def _read_pairs(data: memoryview, unpack: Read) -> dict[object, object]:
     flat = _array(unpack(data))
-    return _distinct(dict(zip(flat[::2], flat[1::2], strict=True)), len(flat) // 2)
+    return _distinct(dict(zip(_hashable(flat[::2]), flat[1::2], strict=True)), len(flat) // 2)
 
 
 def _array(value: Any) -> list[Any]:
     if type(value) is not list:
         raise Malformed(f"a list was to be here, not {type(value).__name__}")
     return value
+
+
+def _hashable(items: list[Any]) -> list[Any]:
+    if collide(items):
+        raise Malformed("far too many elements or keys of one hash")
+    return items
 
 
 def _distinct(collection: Held, size: int) -> Held:
