@@ -14,7 +14,7 @@ from typing import Any
 from unittest import mock
 
 from actorflow import InMemoryCheckpointStorage
-from actorflow.storage import FORMAT_VERSION, CheckpointID, CheckpointInfo, CheckpointKind, Commit, JournalEntry
+from actorflow.storage import FORMAT_VERSION, CheckpointInfo, CheckpointKind, Commit, JournalEntry
 
 HERE = Path(__file__).parent
 HEADER = (
@@ -62,7 +62,7 @@ async def journal_lines(storage: InMemoryCheckpointStorage) -> list[dict[str, An
 async def fill(storage: Any, path: Path) -> None:
     """Put what a file holds into a storage."""
     entries = []
-    for line in path.read_text(encoding="ascii").splitlines():
+    for line in path.read_text(encoding="ascii").splitlines():  # noqa: ASYNC240  a test, and small
         row = json.loads(line)
         payload = base64.b64decode(row["payload"], validate=True)
         if "journal" in row:
@@ -83,13 +83,9 @@ def dumped(rows: list[dict[str, Any]]) -> str:
 @contextmanager
 def counted_ids() -> Iterator[None]:
     """Run ids count up, so that the same program writes the same bytes."""
-    numbers = itertools.count(1)
-    with mock.patch.object(uuid, "uuid4", lambda: uuid.UUID(int=next(numbers))):
+    with mock.patch.object(uuid, "uuid4", side_effect=(uuid.UUID(int=number) for number in itertools.count(1))):
         yield
 
 
 def _text(payload: bytes) -> str:
     return base64.b64encode(payload).decode("ascii")
-
-
-__all__ = ["CheckpointID", "counted_ids", "dumped", "fill", "folder", "journal_lines", "lines_of"]
