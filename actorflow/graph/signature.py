@@ -1,11 +1,12 @@
 """The graph signature: equal for two graphs exactly if a checkpoint of one may be restored by the other.
 
 It covers what decides routing: executors by id and stable type name, what they handle, the edge groups in their order,
-and the identity of every condition and selection. Classes of messages go by their stable names (`actorflow.core.naming`), so
-a class that moved changes nothing, and the signature from before a declared rename can be computed again. A named function is identified by its name and by the plain values it
-captured (atoms, enum members, types, other functions, and containers and frozen attrs objects and dataclasses of these),
-so that moving or reformatting it changes nothing; a lambda, having no name, by its compiled code, which also differs
-between Python's minor versions: name the conditions of graphs whose checkpoints must outlive an upgrade.
+and the identity of every condition and selection. Classes of messages go by their stable names (`actorflow.core.naming`),
+so a class that moved changes nothing, and the signature from before a declared rename can be computed again. A named
+function is identified by its name and by the plain values it captured (atoms, enum members, types, other functions, and
+containers and frozen attrs objects and dataclasses of these), so that moving or reformatting it changes nothing; a lambda,
+having no name, by its compiled code, which also differs between Python's minor versions: name the conditions of graphs
+whose checkpoints must outlive an upgrade.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Upcaster:
         """Name it as the code that declares it does; functions by their names."""
         words = [repr(self.name)]
         if self.to is not None:
-            words.append(f"to={self.to if isinstance(self.to, str) else getattr(self.to, '__name__', self.to)}")
+            words.append(f"to={getattr(self.to, '__name__', None) or repr(self.to)}")
         if self.version is not None:
             words.append(f"version={self.version}")
         return f"Upcaster({', '.join(words)})"
