@@ -91,13 +91,16 @@ def colliding(count):
 
 @contextlib.contextmanager
 def within(*, seconds, megabytes):
-    """The block keeps to a ceiling of time, and of memory beside what there was."""
+    """The block keeps to a ceiling of processor time, and of memory beside what there was.
+
+    The ceilings are far above what is measured, and far below what the quadratic or the claimed cost would be.
+    """
     tracemalloc.start()
-    begun = time.perf_counter()
+    begun = time.process_time()
     try:
         yield
         peak = tracemalloc.get_traced_memory()[1]
-        took = time.perf_counter() - begun
+        took = time.process_time() - begun
     finally:
         tracemalloc.stop()
     assert peak < megabytes * 1e6, f"{peak / 1e6:.1f} MB"
@@ -121,8 +124,8 @@ BOMBS = {
     "colliding frozenset": packed(3, colliding(100_000)),
     "colliding keys": packed(4, [each for k in colliding(50_000) for each in (k, None)]),
     "colliding keys of a plain map": b"\xdf"
-    + struct.pack(">I", 50_000)
-    + b"".join(msgspec.msgpack.encode(each) + b"\xc0" for each in colliding(50_001)),
+    + struct.pack(">I", 100_000)
+    + b"".join(msgspec.msgpack.encode(each) + b"\xc0" for each in colliding(100_001)),
     "decimal beyond its range": extension(16, b"1e9999999999999999999999"),
     "decimal of a word": extension(16, b"1e"),
     "decimal with odd digits": extension(16, "1\u0662".encode()),
@@ -142,7 +145,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("data", BOMBS.values(), ids=BOMBS.keys())
 def test_a_bomb_is_a_codec_error_within_a_moment_and_some_megabytes(data):
-    with within(seconds=2, megabytes=30), pytest.raises(CodecError) as caught:
+    with within(seconds=10, megabytes=30), pytest.raises(CodecError) as caught:
         CODEC.decode(data, "state['x']")
 
     assert caught.value.path == "state['x']"
@@ -162,7 +165,7 @@ def test_a_bomb_is_a_codec_error_within_a_moment_and_some_megabytes(data):
     ids=["decimal", "small", "latest", "earliest", "huge", "set"],
 )
 def test_extreme_values_are_ordinary_ones(value):
-    with within(seconds=2, megabytes=30):
+    with within(seconds=10, megabytes=30):
         data = CODEC.encode(value, "v")
         assert CODEC.decode(data, "v") == value
 
@@ -195,15 +198,15 @@ def test_what_would_be_refused_for_its_hashes_on_load_is_refused_on_save(make):
     ],
 )
 def test_a_payload_that_is_a_bomb_is_a_codec_error(payload):
-    with within(seconds=1, megabytes=5), pytest.raises(CodecError):
+    with within(seconds=10, megabytes=5), pytest.raises(CodecError):
         unpack_delta(payload, full=True)
 
 
 def test_absurdly_many_and_long_keys_and_chains_cost_what_they_hold():
     deltas = [Delta(changed={}, full=True), *(Delta(changed={"k" * 100: b"v"}, cleared=("k",)) for _ in range(20_000))]
-    with within(seconds=5, megabytes=60):
+    with within(seconds=10, megabytes=60):
         assert len(merge(unpack_delta(pack_delta(each), each.full) for each in deltas)) == 1
-    with within(seconds=2, megabytes=30), pytest.raises(CodecError):
+    with within(seconds=10, megabytes=30), pytest.raises(CodecError):
         SECTIONS.decode({"x" * 10_000_000: b"\xc0"}, 0)
 
 
@@ -268,7 +271,7 @@ def mutated(data, draw):
 def test_mutated_values_are_data_or_codec_errors_and_import_nothing(draw):
     data = mutated(CODEC.encode(draw.draw(VALUES), "v"), draw)
 
-    with within(seconds=5, megabytes=20), nothing_is_imported(), contextlib.suppress(CodecError):
+    with within(seconds=10, megabytes=20), nothing_is_imported(), contextlib.suppress(CodecError):
         CODEC.decode(data, "v")
 
 
@@ -283,7 +286,7 @@ def test_mutated_payloads_are_checkpoints_or_errors_and_import_nothing(draw):
     }
     payload = mutated(pack_delta(Delta(changed=contents, full=True)), draw)
 
-    with within(seconds=5, megabytes=20), nothing_is_imported(), contextlib.suppress(CheckpointError):
+    with within(seconds=10, megabytes=20), nothing_is_imported(), contextlib.suppress(CheckpointError):
         SECTIONS.decode(merge([unpack_delta(payload, full=True)]), 1)
 
 
@@ -315,7 +318,7 @@ async def test_a_row_beyond_the_limit_is_refused_before_it_is_read(tmp_path):
         await generous.save(make_commit("large", "small", changed={"state/x": bytes(20_000_000)}))
         await generous.write_journal([make_entry(0, "small", payload=bytes(20_000_000))])
     with SqliteCheckpointStorage(tmp_path / "a.db", max_payload=1_000_000) as careful:
-        with within(seconds=5, megabytes=5):
+        with within(seconds=10, megabytes=5):
             with pytest.raises(CheckpointError, match="larger max_payload"):
                 await careful.load("large")
             with pytest.raises(CheckpointError, match="larger max_payload"):
@@ -333,7 +336,7 @@ async def test_a_chain_beyond_any_that_is_written_is_refused_before_it_is_read(t
             await storage.save(make_commit(f"{number}", f"{number - 1}", changed={"state/x": bytes(900_000)}))
     with SqliteCheckpointStorage(tmp_path / "a.db", max_payload=1_000_000) as careful:
         with (
-            within(seconds=5, megabytes=5),
+            within(seconds=10, megabytes=5),
             pytest.raises(CheckpointError, match="the rows a checkpoint stands on hold"),
         ):
             await careful.load("39")

@@ -226,6 +226,39 @@ def test_a_pydantic_model_keeps_what_it_knows_about_itself():
     assert model.model_fields_set == {"first", "other"}
 
 
+class Mood(enum.Enum):
+    GOOD = 1
+
+
+class Rule(enum.Flag):
+    STRICT = 1
+
+
+@pytest.mark.parametrize(
+    ("to", "gives", "says"),
+    [
+        (Mood, {"member": "BAD"}, "Mood has no member 'BAD'"),
+        (Mood, {"text": "GOOD"}, "Mood is an enum and has no fields"),
+        (Rule, {"value": "STRICT"}, "Rule has no flags 'STRICT'"),
+        (Rule, {"member": "STRICT"}, "Rule is a flag and has no fields"),
+    ],
+)
+def test_what_is_no_member_and_no_flag_is_refused(to, gives, says):
+    with pytest.raises(CodecError, match=says):
+        lifted(DRAFT("x"), to, upcasters=[Upcaster("Draft", to, convert=lambda fields: gives)])
+
+
+def test_a_model_whose_field_was_never_set_is_refused_at_save_as_it_would_be_on_load():
+    """F35."""
+    import pydantic
+
+    class Model(pydantic.BaseModel):
+        needed: int
+
+    with pytest.raises(CodecError, match="its field 'needed' was never set"):
+        codec(Model).encode(Model.model_construct(), "v")
+
+
 # What is stored.
 
 

@@ -62,6 +62,11 @@ class Lifts:
     def lift(self, name: str, version: int, fields: Any) -> Lifted:
         """Apply upcasters until the result is of a present class.
 
+        Args:
+            name: A stored name.
+            version: A stored version; with the name not those of a present class.
+            fields: What was stored.
+
         Raises:
             Malformed: None takes what is stored, or one raised or gave no fields.
         """
@@ -78,8 +83,7 @@ class Lifts:
                 fields = _converted(upcaster, upcaster.convert, fields)
             name, version = upcaster.lead(version)
             lifted = Lifted(name, fields, upcaster)
-        if lifted is None:
-            raise Malformed(f"a stored {name!r} names the version it would have without naming one")
+        assert lifted is not None, "what is present needs no upcaster"
         return lifted
 
     def _find(self, name: str, version: int) -> Upcaster | None:
