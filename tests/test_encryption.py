@@ -32,7 +32,7 @@ from actorflow.checkpoint.encryption import storage as encrypting
 from actorflow.checkpoint.encryption.sealing import Keyring
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.errors import CheckpointError, CodecError, EncryptionKeyError
-from actorflow.storage import Delta, pack_delta, unpack_delta
+from actorflow.storage import Delta, chained, pack_delta, unpack_delta
 from actorflow.testing.storage_conformance import StorageConformance, make_commit, make_entry
 
 OLD_KEY, NEW_KEY = b"\x01the-old-key-of-2025-12-secret\x02\x03", b"\x01the-new-key-of-2026-11-secret\x02\x03"
@@ -44,20 +44,49 @@ def encrypted(inner, keys=KEYS, current="2026-11"):
 
 
 class Forgeable(EncryptedStorage):
-    """Clauses on hostile payloads need them stored; the encrypted storage refuses them, so they are written past it."""
+    """What the clauses take for granted of a storage that keeps the bytes of a commit as they are.
+
+    They save hostile payloads, which an encrypted storage refuses: here they are written past it. And they compute digests
+    of what they gave: here headers have those in place of the digests of what is stored, which `fsck` checks.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._digests = {}
 
     async def save(self, commit):
-        if not commit.payload.startswith(b"\xdd"):
-            return await super().save(commit)
-        with pytest.raises(CodecError):
-            await super().save(commit)
-        return await self._storage.save(commit)
+        if commit.payload.startswith(b"\xdd"):
+            with pytest.raises(CodecError):
+                await super().save(commit)
+            return self._told(await self._storage.save(commit))
+        info = await super().save(commit)
+        parent = self._digests.get(commit.info.parent_id, "")
+        as_given = attrs.evolve(commit.info, sequence=info.sequence)
+        self._digests.setdefault(info.id, chained(as_given, commit.payload, commit.full, parent).digest)
+        return self._told(info)
+
+    def _told(self, info):
+        return attrs.evolve(info, digest=self._digests.get(info.id, info.digest))
+
+    async def load(self, checkpoint_id):
+        return self._told(await super().load(checkpoint_id))
+
+    async def latest(self, *, workflow_id):
+        checkpoint = await super().latest(workflow_id=workflow_id)
+        return None if checkpoint is None else self._told(checkpoint)
+
+    async def list(self, *args, **kwargs):
+        return [*map(self._told, await super().list(*args, **kwargs))]
+
+    async def lineage(self, checkpoint_id):
+        return [*map(self._told, await super().lineage(checkpoint_id))]
+
+    async def children(self, checkpoint_id):
+        return [*map(self._told, await super().children(checkpoint_id))]
 
 
 class OverEncryption(StorageConformance):
-    # What these say of the payload of a commit is true of the encrypted one here.
-    test_a_digest_seals_a_checkpoint_and_chains_to_its_parent = None
-    test_a_prune_keeps_the_digests_of_what_stays = None
+    test_pages_of_rows_join_to_all_that_was_written = None  # rows are as they are stored: encrypted
 
 
 class TestOverMemory(OverEncryption):
@@ -198,6 +227,37 @@ async def test_storage_below_prunes_lists_and_merges_without_any_key():
     assert await inner.prune(keep_last=1) == 2
 
     assert (await storage.load("c")).contents == {"state/x": b"1", "state/last": b"c"}
+
+
+async def test_tools_see_through_it():
+    """What there is to look after checkpoints with works on values, and the check of rows on what is stored."""
+    inner = InMemoryCheckpointStorage()
+    storage = encrypted(inner)
+    workflow = build(storage)
+    await workflow.run(Patient("Ada"))
+    await workflow.run(Patient("Grace"))
+    history = await storage.history("ward")
+
+    report = await storage.fsck(check=workflow.check_checkpoint, deep=True)
+    assert report.ok, str(report)
+    diff = await storage.diff(history[2].id, history[-1].id, types=workflow.stored_types)
+    assert (diff.state["latest"].before, diff.state["latest"].after) == (Patient("Ada"), Patient("Grace"))
+    await storage.fork(history[2].id, workflow_id="fork", state={"latest": Patient("Eve")}, types=workflow.stored_types)
+    fork = build(storage, id="fork")
+    assert (await fork.run(checkpoint_id=LATEST)).outputs == ["welcome Ada"]
+    assert all(b"Eve" not in row.payload for row in await inner.read_rows())
+
+
+async def test_a_value_that_was_changed_is_a_finding():
+    inner = InMemoryCheckpointStorage()
+    storage = encrypted(inner)
+    workflow = build(storage)
+    await workflow.run(Patient("Ada"))
+    only_old = encrypted(inner, {"2025-12": OLD_KEY}, "2025-12")
+
+    report = await only_old.fsck(check=workflow.check_checkpoint)
+
+    assert [(each.kind, "'2026-11'" in each.detail) for each in report.findings] == [("check", True)]
 
 
 # Rotation.
