@@ -6,6 +6,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from actorflow.builder import WorkflowBuilder
+from actorflow.checkpoint.codec.upcasters import Upcaster
+from actorflow.checkpoint.encryption.storage import EncryptedStorage
 from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo
 from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
@@ -34,6 +36,7 @@ __all__ = [
     "CheckpointInfo",
     "CheckpointStorage",
     "Default",
+    "EncryptedStorage",
     "Executor",
     "ExecutorFailure",
     "Explanation",
@@ -46,6 +49,7 @@ __all__ = [
     "RunResult",
     "SqliteCheckpointStorage",
     "SupervisionPolicy",
+    "Upcaster",
     "Workflow",
     "WorkflowBuilder",
     "WorkflowContext",

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
+from actorflow.checkpoint.codec.upcasters import Upcaster
 from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.core.joins import Join, JoinWait
 from actorflow.core.merge import Reducer
@@ -69,6 +70,9 @@ class WorkflowBuilder:
         max_concurrency: How many handlers may be in flight at once, over the whole workflow; None for no limit.
         cleanup_grace: Seconds that handlers may take to end when a run is cancelled or has failed. They are waited for
             however long they take; an overrun is reported by a `WarningEvent`.
+        upcasters: How values stored under an older name or version of their class become values of today's; oldest first.
+        restores: Graph signatures, beside the present one and those before declared renames, whose checkpoints this graph
+            may restore: your word for a change that routes what is in flight as before.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -93,6 +97,8 @@ class WorkflowBuilder:
         policy: SupervisionPolicy | None = None,
         max_concurrency: int | None = None,
         cleanup_grace: float = 5.0,
+        upcasters: Sequence[Upcaster] = (),
+        restores: Sequence[str] = (),
     ) -> None:
         if not isinstance(name, str) or not name:
             raise ValueError(f"a workflow's name is a non-empty str, not {name!r}")
@@ -105,6 +111,8 @@ class WorkflowBuilder:
         }
         if unusable:
             raise ValueError(f"reducers maps state keys to functions (old, new) -> value; not {unusable}")
+        if isinstance(restores, str) or not all(isinstance(each, str) for each in restores):
+            raise ValueError(f"restores is a list of graph signatures, not {restores!r}")
         if isinstance(checkpoint_storage, type) or not (checkpoint_storage is None or is_storage(checkpoint_storage)):
             raise ValueError(f"checkpoint_storage is a CheckpointStorage, not {type(checkpoint_storage).__name__}")
         check_policy(f"workflow {name!r}", policy)
@@ -122,6 +130,8 @@ class WorkflowBuilder:
         self._policy = policy
         self._max_concurrency = max_concurrency
         self._cleanup_grace = cleanup_grace
+        self._upcasters = (upcasters,) if isinstance(upcasters, Upcaster) else tuple(upcasters)
+        self._restores = frozenset(restores)
         self._members = Members()
         self._groups: list[EdgeGroup] = []
         self._definition: Definition | None = None
@@ -291,7 +301,7 @@ class WorkflowBuilder:
         annotations = [kind for each in samples for kind in each.handler_table.annotations]
         if senders:
             annotations.append(ExecutorFailure)
-        return Definition(
+        definition = Definition(
             name=self._name,
             description=self._description,
             graph=graph,
@@ -305,7 +315,12 @@ class WorkflowBuilder:
             policy=self._policy,
             max_concurrency=self._max_concurrency,
             cleanup_grace=self._cleanup_grace,
+            upcasters=self._upcasters,
+            restores=self._restores,
         )
+        if self._upcasters:
+            _ = definition.codec  # made now: what is wrong with a declaration is found before anything runs
+        return definition
 
     def _ids(self, argument: str, given: Sequence[Executor | str] | str | None) -> Sequence[str] | str | None:
         if given is None or isinstance(given, str):

@@ -16,6 +16,7 @@ __all__ = [
     "DuplicateEdgeError",
     "DuplicateExecutorError",
     "EdgeGroupError",
+    "EncryptionKeyError",
     "ExecutorReusedError",
     "ExecutorTimeoutError",
     "GraphConnectivityError",
@@ -37,6 +38,7 @@ __all__ = [
     "UndeliverableMessageError",
     "UnknownExecutorError",
     "UnreachableExecutorError",
+    "UpcasterError",
     "WorkflowBusyError",
     "WorkflowValidationError",
 ]
@@ -117,6 +119,10 @@ class OutputDesignationError(WorkflowValidationError):
 
 class StateTypeError(WorkflowValidationError, TypeError):
     """A state type cannot be constructed, or two types claim one stored name."""
+
+
+class UpcasterError(WorkflowValidationError):
+    """An upcaster contradicts itself or another one, can never be used, or leads nowhere."""
 
 
 # Your call: wrong at run time, refused before anything is touched unless stated otherwise.
@@ -315,6 +321,23 @@ class CodecError(CheckpointError, ValueError):
     def __init__(self, path: str, problem: str) -> None:
         self.path = path
         super().__init__(f"{path}: {problem}")
+
+
+class EncryptionKeyError(CheckpointError, LookupError):
+    """A stored value was encrypted with a key that is not among those given.
+
+    Attributes:
+        path: Which value.
+        key_id: The id of its key, as it is stored.
+    """
+
+    def __init__(self, path: str, key_id: str, known: tuple[str, ...]) -> None:
+        self.path = path
+        self.key_id = key_id
+        super().__init__(
+            f"{path}: was encrypted with key {key_id!r}, and the keys given are {', '.join(map(repr, known))}; give that key, "
+            f"too, in EncryptedStorage(..., keys={{...}})"
+        )
 
 
 # Ours.

@@ -11,16 +11,23 @@ from actorflow.checkpoint.records import CheckpointID, CheckpointInfo, Commit, J
 from actorflow.errors import CheckpointError, CheckpointNotFoundError
 
 __all__ = [
+    "MAX_PAYLOAD",
     "check_commit",
     "check_entries",
+    "check_entry_sizes",
     "check_limit",
+    "check_max_payload",
     "check_parent",
     "check_same",
+    "check_size",
     "has_children",
     "is_storable",
     "not_found",
     "unknown_head",
 ]
+
+MAX_PAYLOAD = 64 * 2**20
+"""Bytes of a checkpoint's payload, unless a storage is told otherwise. Decoding may take some sixty times that in memory."""
 
 _LARGEST = 2**63 - 1
 
@@ -68,6 +75,43 @@ def check_entries(entries: Iterable[JournalEntry], lease: Lease | None) -> None:
         if not isinstance(entry.payload, bytes):
             raise CheckpointError(f"the payload of journal entry {entry.index} is not bytes")
         _check_lease_for(entry.workflow_id, lease)
+
+
+def check_max_payload(max_payload: int, most: int = _LARGEST) -> None:
+    """Refuse a limit that is none.
+
+    Raises:
+        ValueError: It is no whole number from 1 to `most`.
+    """
+    if isinstance(max_payload, bool) or not isinstance(max_payload, int) or not 1 <= max_payload <= most:
+        raise ValueError(f"max_payload is {max_payload!r}; it is a number of bytes, 1 to {most}")
+
+
+def check_size(commit: Commit, max_payload: int) -> None:
+    """Refuse a payload that would not be loaded again.
+
+    Raises:
+        CheckpointError: It is larger than the storage's limit.
+    """
+    _check_bytes(f"checkpoint {commit.info.id!r}", commit.payload, max_payload)
+
+
+def check_entry_sizes(entries: Iterable[JournalEntry], max_payload: int) -> None:
+    """Refuse an entry of the journal that would not be read again.
+
+    Raises:
+        CheckpointError: It is larger than the storage's limit.
+    """
+    for entry in entries:
+        _check_bytes(f"journal entry {entry.index} of workflow {entry.workflow_id!r}", entry.payload, max_payload)
+
+
+def _check_bytes(what: str, payload: bytes, max_payload: int) -> None:
+    if len(payload) > max_payload:
+        raise CheckpointError(
+            f"{what} takes {len(payload)} bytes, and this storage takes and gives at most max_payload={max_payload}; keep "
+            f"large values outside and store where they are, or open the storage with a larger max_payload"
+        )
 
 
 def _check_lease_for(workflow_id: str, lease: Lease | None) -> None:

@@ -64,6 +64,8 @@ def unpack_delta(payload: bytes, full: bool) -> Delta:
     Raises:
         CodecError: The bytes are not a packed delta.
     """
+    if not isinstance(payload, bytes):
+        raise CodecError("payload", f"a packed delta is bytes, not {type(payload).__name__}")
     try:
         packed = _decode(payload)
     except ValueError as error:  # every error of the decoder is one: malformed, wrong shape, not UTF-8

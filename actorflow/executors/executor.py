@@ -42,7 +42,7 @@ class Executor:
     """
 
     type_name: ClassVar[str | None] = None
-    """Stable name of the type in graph signatures; the class name unless set. Set it before renaming a class."""
+    """Stable name of the type in graph signatures; the class name unless set. Set it to the old name when a class is renamed."""
 
     _local_names: ClassVar[Mapping[str, Any]] = {}
     _table: ClassVar[HandlerTable]

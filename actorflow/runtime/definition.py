@@ -10,8 +10,10 @@ import attrs
 
 from actorflow.checkpoint.codec.registry import TypeRegistry
 from actorflow.checkpoint.codec.sections import SectionCodec
+from actorflow.checkpoint.codec.upcasters import Upcaster
 from actorflow.core.effects import OutputKind
 from actorflow.core.merge import Reducer
+from actorflow.core.naming import former_namings
 from actorflow.graph.failures import takes_failures
 from actorflow.graph.graph import Graph
 from actorflow.graph.signature import graph_signature
@@ -40,6 +42,8 @@ class Definition:
         policy: For executors that have none of their own.
         max_concurrency: How many handlers may be in flight at once.
         cleanup_grace: Seconds that handlers may take to end when a run is cancelled, before that is reported.
+        upcasters: How stored values of older forms become present ones, oldest first.
+        restores: Signatures of earlier graphs whose checkpoints the user says this one may restore.
     """
 
     name: str
@@ -55,16 +59,27 @@ class Definition:
     policy: SupervisionPolicy | None = None
     max_concurrency: int | None = None
     cleanup_grace: float = 5.0
+    upcasters: tuple[Upcaster, ...] = ()
+    restores: frozenset[str] = frozenset()
 
     @cached_property
     def signature(self) -> str:
         """What a checkpoint must match to be restored."""
         return graph_signature(self.graph)
 
+    def may_restore(self, signature: str) -> bool:
+        """Whether a graph of this signature was this one: as it is, before a declared rename, or by the user's word."""
+        return signature == self.signature or signature in self.restores or signature in self._former_signatures
+
+    @cached_property
+    def _former_signatures(self) -> frozenset[str]:
+        renames = self.codec.registry.lifts.renames
+        return frozenset(graph_signature(self.graph, name_of) for name_of in former_namings(renames))
+
     @cached_property
     def codec(self) -> SectionCodec:
         """Encodes with the types this graph declares; made when a storage is first used."""
-        return SectionCodec(TypeRegistry(self.annotations))
+        return SectionCodec(TypeRegistry(self.annotations, self.upcasters))
 
     @cached_property
     def failure_senders(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ from actorflow.checkpoint.records import FORMAT_VERSION, Checkpoint, CheckpointI
 from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.coercion.answers import coerce
 from actorflow.core.effects import REMOVED, Delivery, PendingRequest
-from actorflow.core.snapshot import INFLIGHT, OUTPUTS, REQUESTS, RUN, TIMERS, Changes, RunMark, Snapshot
+from actorflow.core.snapshot import INFLIGHT, JOINS, OUTPUTS, REQUESTS, RUN, TIMERS, Changes, RunMark, Snapshot
 from actorflow.core.trials import Trials
 from actorflow.core.types import compile_type, describe
 from actorflow.errors import (
@@ -296,21 +296,49 @@ def decode_checkpoint(definition: Definition, checkpoint: Checkpoint) -> Snapsho
 
     Raises:
         GraphMismatchError: It was made by a graph that routes differently.
-        CheckpointError: It was written in a later format.
+        CheckpointError: It was written in a format that this version does not know.
         CodecError: It cannot be decoded.
     """
-    if checkpoint.graph_signature != definition.signature:
+    _check_format(checkpoint)
+    if not definition.may_restore(checkpoint.graph_signature):
         raise GraphMismatchError(
             f"checkpoint {checkpoint.id!r} of workflow {checkpoint.workflow_name!r} was made by a graph with signature "
             f"{checkpoint.graph_signature}, this one has {definition.signature}: executors, edges or conditions differ; "
-            f"resume it with the graph that made it"
+            f"resume it with the graph that made it; if classes of messages were renamed, declare "
+            f"WorkflowBuilder(upcasters=[Upcaster('OldName', to=NewClass)]); if nothing that is stored can go astray, "
+            f"restores=[{checkpoint.graph_signature!r}]"
         )
-    if checkpoint.format_version > FORMAT_VERSION:
+    snapshot = definition.codec.decode(checkpoint.contents, checkpoint.superstep)
+    if checkpoint.graph_signature != definition.signature:
+        _check_belongs(checkpoint, snapshot, definition)
+    return snapshot
+
+
+def _check_format(checkpoint: Checkpoint) -> None:
+    if not 1 <= checkpoint.format_version <= FORMAT_VERSION:
         raise CheckpointError(
             f"checkpoint {checkpoint.id!r} was written in format {checkpoint.format_version}, this version of actorflow "
-            f"reads up to {FORMAT_VERSION}; resume it with the version that wrote it, or a newer one"
+            f"reads 1 to {FORMAT_VERSION}; resume it with the version that wrote it, or a newer one"
         )
-    return definition.codec.decode(checkpoint.contents, checkpoint.superstep)
+
+
+def _check_belongs(checkpoint: Checkpoint, snapshot: Snapshot, definition: Definition) -> None:
+    """Refuse what an earlier graph left for executors and joins that this one does not have."""
+    addressed = {each.target_id for each in snapshot.inflight}
+    addressed.update(each.executor_id for each in snapshot.requests.values())
+    joins = {*snapshot.table(JOINS)}
+    for timer in snapshot.table(TIMERS).values():
+        if isinstance(timer.what, Delivery):
+            addressed.add(timer.what.target_id)
+        else:
+            joins.add(timer.what.join_id)
+    unknown = sorted(addressed - definition.graph.nodes.keys())
+    unknown += sorted(joins - {join.id for join in definition.graph.joins})
+    if unknown:
+        raise GraphMismatchError(
+            f"checkpoint {checkpoint.id!r} of workflow {checkpoint.workflow_name!r} holds something for "
+            f"{', '.join(map(repr, unknown))}, which this graph does not have; resume it with the graph that made it"
+        )
 
 
 async def other_head(storage: CheckpointStorage | None, workflow_id: str, standing: Standing) -> CheckpointID | None:

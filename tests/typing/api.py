@@ -21,11 +21,13 @@ from actorflow import (
     CheckpointInfo,
     CheckpointStorage,
     Default,
+    EncryptedStorage,
     Executor,
     InMemoryCheckpointStorage,
     Run,
     RunResult,
     SqliteCheckpointStorage,
+    Upcaster,
     Workflow,
     WorkflowBuilder,
     WorkflowContext,
@@ -257,7 +259,17 @@ async def storing(storage: CheckpointStorage) -> None:
 
 
 def storages_are_storages() -> list[CheckpointStorage]:
-    return [InMemoryCheckpointStorage(), SqliteCheckpointStorage("file.db")]
+    memory = InMemoryCheckpointStorage(max_payload=1_000)
+    encrypted = EncryptedStorage(memory, keys={"2026-11": bytes(32)}, current="2026-11")
+    return [memory, SqliteCheckpointStorage("file.db", max_payload=1_000), encrypted]
+
+
+def upcasters_are_plain_functions() -> list[Upcaster]:
+    return [
+        Upcaster("OldDraft", Draft),
+        Upcaster("Draft", version=1, convert=lambda fields: {**fields, "words": 0}),
+        Upcaster("Money", replace=lambda fields: int(fields["amount"])),
+    ]
 
 
 def errors_fit_builtins() -> None:

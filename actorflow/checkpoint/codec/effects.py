@@ -61,7 +61,7 @@ class Forms:
         request_id, executor_id, data, type_name, *times = lowered
         response_type = self.registry.annotation_of(type_name)
         if response_type is None:
-            raise CodecError(f"request {request_id!r}", f"no response handler declares its response type {type_name!r}")
+            raise CodecError(f"request {request_id!r}", _undeclared(type_name))
         value = self.codec.decode(data, f"request {request_id!r}")
         timeout, due = times or (None, None)
         _check_times(f"request {request_id!r}", timeout, due)
@@ -155,3 +155,10 @@ def _check_times(path: str, *times: object) -> None:
     for time in times:
         if time is not None and (type(time) is not float or not math.isfinite(time)):
             raise CodecError(path, f"has {time!r} in the place of a time")
+
+
+def _undeclared(type_name: object) -> str:
+    return (
+        f"no response handler declares its response type {type_name!r}; if a class in it was renamed, declare "
+        f"WorkflowBuilder(upcasters=[Upcaster('OldName', to=NewClass)])"
+    )

@@ -24,6 +24,7 @@ import attrs
 from cattrs import Converter
 
 from actorflow.checkpoint.codec.declared import Kind, kind_of
+from actorflow.checkpoint.codec.lifting import how_to_lift
 from actorflow.checkpoint.codec.registry import TypeRegistry
 from actorflow.checkpoint.codec.wire import Malformed, Refused
 
@@ -63,8 +64,13 @@ def _hooks(cls: type) -> tuple[TakeApart, Rebuild] | None:
 
 
 def _check_names(cls: type, fields: object, names: frozenset[str]) -> None:
-    if type(fields) is not dict or fields.keys() != names:
-        raise Malformed(f"the stored fields of {cls.__qualname__} are not those it has now: {', '.join(sorted(names))}")
+    if type(fields) is not dict:
+        raise Malformed(f"the stored form of {cls.__qualname__} has no fields by name")
+    if fields.keys() != names:
+        stored, now = (", ".join(sorted(map(str, each))) for each in (fields, names))
+        raise Malformed(
+            f"the stored fields of {cls.__qualname__} ({stored}) are not those it has ({now}); {how_to_lift(cls)}"
+        )
 
 
 # Classes whose fields are attributes: attrs classes and dataclasses.
@@ -128,10 +134,7 @@ def _take_apart(cls: type, names: list[str]) -> TakeApart:
         try:
             return dict(zip(names, values_of(instance), strict=True))
         except AttributeError as error:
-            raise Refused(
-                f"cannot store this {cls.__qualname__}: its field {error.name!r} was never set; "
-                f"set it in __init__ or give it a default"
-            ) from None
+            raise Refused(_unset(cls, error.name)) from None
 
     return take_apart
 
@@ -150,6 +153,10 @@ def _extra(cls: type, names: Iterable[str]) -> str:
         f"cannot store this {cls.__qualname__}: it carries attributes that are not fields "
         f"({', '.join(map(repr, sorted(names)))}); declare them as fields or keep them elsewhere"
     )
+
+
+def _unset(cls: type, name: str | None) -> str:
+    return f"cannot store this {cls.__qualname__}: its field {name!r} was never set; set it in __init__ or give it a default"
 
 
 def _derived_names(cls: type) -> set[str]:
@@ -206,6 +213,8 @@ def _model_hooks(cls: Any) -> tuple[TakeApart, Rebuild]:
         values = model.__dict__
         if not values.keys() <= known:
             raise Refused(_extra(cls, values.keys() - known))
+        for name in names - values.keys():
+            raise Refused(_unset(cls, name))
         fields: Fields = {name: value for name, value in values.items() if name in names}
         fields[_FIELDS_SET] = sorted(model.__pydantic_fields_set__)
         fields[_EXTRA] = model.__pydantic_extra__
@@ -230,8 +239,7 @@ def _about_model(cls: type, fields: Fields, names: frozenset[str]) -> Mapping[st
     if type(fields) is not dict or not fields.keys() >= set(_ABOUT):
         raise Malformed(f"the stored form of {cls.__qualname__} is not one of a pydantic model")
     about: dict[str, Any] = {key: fields.pop(key) for key in _ABOUT}
-    if not fields.keys() <= names:
-        raise Malformed(f"the stored fields of {cls.__qualname__} are not those it has now: {', '.join(sorted(names))}")
+    _check_names(cls, fields, names)
     if type(about[_FIELDS_SET]) is not list or not all(type(name) is str for name in about[_FIELDS_SET]):
         raise Malformed(f"the stored set fields of {cls.__qualname__} are not names")
     if any(about[key] is not None and type(about[key]) is not dict for key in (_EXTRA, _PRIVATE)):

@@ -9,7 +9,7 @@ Not kept, and not promised: that two places of a value held the same object. The
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum, Flag
 from typing import Any
@@ -24,7 +24,7 @@ from actorflow.checkpoint.codec.instances import TakeApart
 from actorflow.checkpoint.codec.plain_data import ATOMS
 from actorflow.checkpoint.codec.registry import TypeRegistry
 from actorflow.checkpoint.codec.scalars import LEAF_WRITERS, write_int, write_text
-from actorflow.checkpoint.codec.wire import Refused, pack
+from actorflow.checkpoint.codec.wire import Refused, collide, pack
 
 __all__ = ["MAX_DEPTH", "Lowering"]
 
@@ -34,6 +34,8 @@ MAX_DEPTH = 100
 _SAFE = ATOMS - {int, str}
 
 Lower = Callable[[Any, int], object]
+Versioned = tuple[()] | tuple[int]
+"""What follows the fields of a value: the version of its class, unless that is 1."""
 
 
 class _Lowers(dict[type, Lower]):
@@ -136,6 +138,7 @@ class Lowering:
 
     def _pairs(self, mapping: dict[object, object], depth: int) -> Ext:
         _check_depth(depth)
+        _check_hashes(mapping)
         flat: list[object] = []
         for key, item in mapping.items():
             flat.append(self._under(_key_segment, key, key, depth))
@@ -151,6 +154,7 @@ class Lowering:
     def _set(self, code: int) -> Lower:
         def lower(elements: AbstractSet[object], depth: int) -> Ext:
             _check_depth(depth)
+            _check_hashes(elements)
             if self._atoms.issuperset(map(type, elements)):
                 packed: Iterator[bytes] = map(pack, elements)
             else:
@@ -164,15 +168,17 @@ class Lowering:
         name = self._registry.name_of(cls)
         if name is None:
             raise Refused(_unknown(cls, self._registry))
+        version = self._registry.version_of(cls)
+        versioned = () if version == 1 else (version,)
         if issubclass(cls, Flag):
-            return _flag(cls, name)
+            return _flag(cls, name, versioned)
         if issubclass(cls, Enum):
-            return _member(cls, name)
-        return self._object(name, self._shapes.get_unstructure_hook(cls))
+            return _member(cls, name, versioned)
+        return self._object(name, self._shapes.get_unstructure_hook(cls), versioned)
 
-    def _object(self, name: str, take_apart: TakeApart) -> Lower:
+    def _object(self, name: str, take_apart: TakeApart, versioned: Versioned) -> Lower:
         def lower(instance: object, depth: int) -> Ext:
-            return Ext(wire.OBJECT, pack([name, self._values(take_apart(instance), depth, _field_segment)]))
+            return Ext(wire.OBJECT, pack([name, self._values(take_apart(instance), depth, _field_segment), *versioned]))
 
         return lower
 
@@ -181,8 +187,8 @@ def _leaf(write: Callable[[Any], object]) -> Lower:
     return lambda value, _: write(value)
 
 
-def _member(cls: type[Enum], name: str) -> Lower:
-    forms = {member: Ext(wire.MEMBER, pack([name, member])) for member in cls.__members__}
+def _member(cls: type[Enum], name: str, versioned: Versioned) -> Lower:
+    forms = {member: Ext(wire.MEMBER, pack([name, member, *versioned])) for member in cls.__members__}
     members = dict(cls.__members__)
 
     def lower(member: Enum, _: int) -> Ext:
@@ -193,11 +199,11 @@ def _member(cls: type[Enum], name: str) -> Lower:
     return lower
 
 
-def _flag(cls: type[Flag], name: str) -> Lower:
+def _flag(cls: type[Flag], name: str, versioned: Versioned) -> Lower:
     def lower(flags: Flag, _: int) -> Ext:
         if cls(flags._value_) is not flags:
             raise Refused(f"cannot store {_class_name(cls)} {flags._value_!r}: its value does not lead back to it")
-        return Ext(wire.FLAG, pack([name, write_int(flags._value_)]))
+        return Ext(wire.FLAG, pack([name, write_int(flags._value_), *versioned]))
 
     return lower
 
@@ -207,6 +213,11 @@ def _check_depth(depth: int) -> None:
         raise Refused(
             f"cannot store a value nested more than {MAX_DEPTH} deep; does it contain itself? Store a flat form"
         )
+
+
+def _check_hashes(elements: Collection[object]) -> None:
+    if collide(elements):
+        raise Refused("cannot store over a thousand elements or keys of one hash; give their class a better __hash__")
 
 
 # Segments of the path to a value; they show keys of builtin types only, since a repr is the user's code.

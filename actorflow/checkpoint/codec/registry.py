@@ -11,7 +11,10 @@ import typing
 from collections.abc import Iterable, Iterator
 
 from actorflow.checkpoint.codec.declared import Kind, field_annotations, kind_of
+from actorflow.checkpoint.codec.lifting import Lifts
+from actorflow.checkpoint.codec.upcasters import Upcaster
 from actorflow.core.annotations import TYPE_ALIASES, UNIONS
+from actorflow.core.naming import former_namings, stable_name, stable_version
 from actorflow.core.types import describe
 from actorflow.errors import StateTypeError
 
@@ -25,26 +28,35 @@ _NOT_VALUES = (collections.abc.Callable, type)
 class TypeRegistry:
     """Classes by stable name, and annotations by description.
 
-    The stable name of a class is its own ``__actorflow_name__`` (not an inherited one), or else its ``__name__``.
+    The stable name of a class is its own ``__actorflow_name__`` (not an inherited one), or else its ``__name__``. Its version is
+    its own ``__actorflow_version__``, or else 1.
 
     Args:
         annotations: What the workflow declares; walked through unions, generics, aliases and fields of classes.
+        upcasters: How stored values of older forms become present ones.
+
+    Attributes:
+        lifts: Those upcasters, checked.
 
     Raises:
         StateTypeError: Two classes have one stable name, or an annotation cannot be resolved.
+        UpcasterError: The upcasters contradict each other or lead nowhere.
     """
 
-    def __init__(self, annotations: Iterable[object] = ()) -> None:
+    def __init__(self, annotations: Iterable[object] = (), upcasters: Iterable[Upcaster] = ()) -> None:
         self._classes: dict[str, type] = {}
         self._names: dict[type, str] = {}
         self._walked: set[int] = set()
         self._kept: list[object] = []  # keeps what `_walked` knows by identity alive
         self._annotations: dict[str, list[object]] = {}
+        self._former_annotations: dict[str, object] | None = None
         declared = tuple(annotations)
         for annotation in declared:
             self._walk(annotation, "a declared type")
         for annotation in (*_SCALARS, *self._names, *declared):
             self._name(annotation)
+        self._versions = {cls: stable_version(cls) for cls in self._names}
+        self.lifts = Lifts(upcasters, {name: self._versions[cls] for name, cls in self._classes.items()})
 
     def name_of(self, cls: type) -> str | None:
         """Give the stable name of a class, or None if values of exactly this class are not stored."""
@@ -53,6 +65,10 @@ class TypeRegistry:
     def class_of(self, name: str) -> type | None:
         """Give the class of a stable name, or None if there is none."""
         return self._classes.get(name)
+
+    def version_of(self, cls: type) -> int:
+        """Give the version of a class of the set."""
+        return self._versions[cls]
 
     def classes(self) -> Iterable[type]:
         """Give every class of the set, in the order they were found."""
@@ -64,7 +80,7 @@ class TypeRegistry:
         Raises:
             StateTypeError: It was not declared, or shares its description with another one.
         """
-        name = self._described(annotation)
+        name = describe(annotation, stable_name)
         known = self._annotations.get(name, [])
         if annotation not in known:
             raise StateTypeError(
@@ -79,21 +95,31 @@ class TypeRegistry:
         return name
 
     def annotation_of(self, name: str) -> object | None:
-        """Give the annotation of a name, or None if no declared one has it."""
-        known = self._annotations.get(name, [])
+        """Give the annotation of a name, or None if no declared one has it, nor had it before a declared rename."""
+        known = self._annotations.get(name)
+        if known is None:
+            return self._former().get(name)
         return known[0] if len(known) == 1 else None
 
+    def _former(self) -> dict[str, object]:
+        """Annotations by names they had before, the latest of them first."""
+        if self._former_annotations is None:
+            former: dict[str, object] = {}
+            self._former_annotations = former
+            present = [annotation for (annotation, *_) in self._annotations.values()]
+            for name_of in former_namings(self.lifts.renames):
+                for annotation in present:
+                    former.setdefault(describe(annotation, name_of), annotation)
+            for annotation in present:  # named by where its classes stood in their module
+                former.setdefault(describe(annotation), annotation)
+        return self._former_annotations
+
     def _name(self, annotation: object) -> None:
-        known = self._annotations.setdefault(self._described(annotation), [])
+        known = self._annotations.setdefault(describe(annotation, stable_name), [])
         if annotation not in known:
             known.append(annotation)
         for member in _union_members(annotation):
             self._name(member)
-
-    def _described(self, annotation: object) -> str:
-        if isinstance(annotation, type) and annotation in self._names:
-            return self._names[annotation]
-        return describe(annotation)
 
     def _walk(self, annotation: object, where: str) -> None:
         if isinstance(annotation, (str, typing.ForwardRef)):
@@ -118,7 +144,7 @@ class TypeRegistry:
             self._walk(annotation, f"field {name!r} of {cls.__module__}.{cls.__qualname__}")
 
     def _add(self, cls: type) -> None:
-        name = _stable_name(cls)
+        name = stable_name(cls)
         taken = self._classes.setdefault(name, cls)
         if taken is not cls:
             raise StateTypeError(
@@ -126,13 +152,6 @@ class TypeRegistry:
                 f"as {name!r}; set __actorflow_name__ = '...' in the body of one of them"
             )
         self._names[cls] = name
-
-
-def _stable_name(cls: type) -> str:
-    name = cls.__dict__.get("__actorflow_name__", cls.__name__)
-    if isinstance(name, str) and name:
-        return name
-    raise StateTypeError(f"__actorflow_name__ of {cls.__module__}.{cls.__qualname__} is {name!r}, not a non-empty str")
 
 
 def _parts(annotation: object) -> Iterator[object]:

@@ -41,9 +41,13 @@ class SectionCodec:
 
     Args:
         registry: Those types.
+
+    Attributes:
+        registry: The same.
     """
 
     def __init__(self, registry: TypeRegistry) -> None:
+        self.registry = registry
         self._codec = Codec(registry)
         self._forms = forms = Forms(registry, self._codec)
         self._encoders: dict[str, Callable[[str, Any], bytes]] = {

@@ -6,11 +6,11 @@ own; everything else is an extension whose payload is MessagePack again. Codes a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from msgspec.msgpack import Encoder
 
-__all__ = ["Malformed", "Refused", "pack"]
+__all__ = ["Malformed", "Refused", "collide", "pack"]
 
 TUPLE = 1
 SET = 2
@@ -31,6 +31,14 @@ DECIMAL = 16
 UUID_BYTES = 17
 
 pack: Callable[[object], bytes] = Encoder().encode
+
+
+_COLLISIONS = 1000
+
+
+def collide(elements: Collection[object]) -> bool:
+    """Whether so many elements have the hash of another one that a set of them would take quadratic time to build."""
+    return len(elements) > _COLLISIONS and len(elements) - len(set(map(hash, elements))) > _COLLISIONS
 
 
 class Malformed(Exception):  # noqa: N818  a verdict on bytes; what the user gets is a CodecError

@@ -53,13 +53,17 @@ class InMemoryCheckpointStorage(StorageTools):
 
     Args:
         lease_ttl: Seconds after which a lease that is not renewed may be overtaken.
+        max_payload: Bytes that one checkpoint, or one entry of the journal, may take; more is refused when it is saved. A
+            full checkpoint holds the whole state, so that has to fit.
 
     Raises:
-        ValueError: It is no such time.
+        ValueError: An argument is none of these.
     """
 
-    def __init__(self, *, lease_ttl: float = 30.0) -> None:
+    def __init__(self, *, lease_ttl: float = 30.0, max_payload: int = commit_rules.MAX_PAYLOAD) -> None:
         lease_rules.check_ttl(lease_ttl)
+        commit_rules.check_max_payload(max_payload)
+        self._max_payload = max_payload
         self._position = 0
         self._records: dict[str, _Record] = {}  # in order of writing, as are the two below
         self._workflows: dict[str, dict[str, _Record]] = {}
@@ -74,6 +78,7 @@ class InMemoryCheckpointStorage(StorageTools):
         """Write one checkpoint; see `CheckpointStorage.save`."""
         await trio.lowlevel.checkpoint()
         commit_rules.check_commit(commit)
+        commit_rules.check_size(commit, self._max_payload)
         overtakes = self._leases.check_may_write(commit.info.workflow_id, commit.lease, wall_time())
         existing = self._records.get(commit.info.id)
         if existing is not None:
@@ -165,6 +170,7 @@ class InMemoryCheckpointStorage(StorageTools):
         """Write entries of the journal, all or none; see `CheckpointStorage.write_journal`."""
         await trio.lowlevel.checkpoint()
         commit_rules.check_entries(entries, lease)
+        commit_rules.check_entry_sizes(entries, self._max_payload)
         names = {entry.workflow_id for entry in entries}
         overtaken = [name for name in names if self._leases.check_may_write(name, lease, wall_time())]
         for entry in entries:

@@ -20,7 +20,8 @@ _WAYS_OUT: dict[type[apsw.Error], str] = {
     apsw.NotADBError: "is not an SQLite database; it was left as it is: give the checkpoints a file of their own",
     apsw.CorruptError: "is damaged; keep a copy, try the sqlite3 shell's .recover, and use another file meanwhile",
     apsw.IOError: "could not be read or written by the operating system; check the disk",
-    apsw.TooBigError: "cannot take a checkpoint of this size; keep large values outside and store where they are",
+    apsw.TooBigError: "cannot take or give a checkpoint of this size; keep large values outside and store where they are, "
+    "or open it with a larger max_payload",
 }
 
 

@@ -67,6 +67,8 @@ _CHAIN = """
     SELECT c.payload, c.is_full FROM line CROSS JOIN checkpoint c ON c.position = line.position ORDER BY c.position
 """
 
+_CHAIN_SIZE = _CHAIN.replace("c.payload, c.is_full", "sum(length(c.payload))").replace("ORDER BY c.position", "")
+
 _FIND_RUN = """
     SELECT r.key, r.workflow, r.definition
     FROM workflow w
@@ -146,9 +148,26 @@ def load(connection: apsw.Connection, checkpoint_id: CheckpointID | str, place: 
 
 
 def chain_of(connection: apsw.Connection, position: int) -> Iterator[tuple[bytes, bool]]:
-    """Payloads from the nearest full ancestor of a checkpoint to itself, and whether each is full."""
+    """Payloads from the nearest full ancestor of a checkpoint to itself, and whether each is full.
+
+    Raises:
+        CheckpointError: They are many times larger than any that this package would write.
+    """
+    _check_chain(connection, position)
     rows: list[Any] = connection.execute(_CHAIN, (position,)).fetchall()
     return ((payload, bool(is_full)) for payload, is_full in rows)
+
+
+def _check_chain(connection: apsw.Connection, position: int) -> None:
+    # The sizes are read without the payloads. A chain grows to ten times the state it stands for (see the ledger), and a
+    # full checkpoint of that state had to be no longer than a row may be.
+    most = 16 * connection.limit(apsw.SQLITE_LIMIT_LENGTH)
+    ((size,),) = connection.execute(_CHAIN_SIZE, (position,))
+    if size > most:
+        raise CheckpointError(
+            f"the rows a checkpoint stands on hold {size} bytes, more than {most}; no actorflow wrote that with this "
+            f"max_payload: open it with a larger one, or take the checkpoint for damaged"
+        )
 
 
 def latest(connection: apsw.Connection, workflow_id: str, place: str) -> Checkpoint | None:

@@ -9,10 +9,14 @@ from pathlib import Path
 import apsw
 import attrs
 
+from actorflow.checkpoint.commit_rules import MAX_PAYLOAD
 from actorflow.checkpoint.sqlite.tables import APPLICATION_ID, SCHEMA_VERSION, set_up
 from actorflow.errors import CheckpointError
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "SqliteFile", "has_moved"]
+
+_BESIDE_PAYLOAD = 2**20
+"""Bytes of a row that ids and numbers may take."""
 
 
 @attrs.frozen
@@ -23,11 +27,13 @@ class SqliteFile:
         path: The file, absolute.
         synchronous: "full" or "normal".
         busy_timeout: Seconds to wait for another writer.
+        max_payload: Bytes that one row's payload may have.
     """
 
     path: Path
     synchronous: str
     busy_timeout: float
+    max_payload: int = MAX_PAYLOAD
 
     def connect(self) -> apsw.Connection:
         """Open a connection, creating the file and its tables where they are missing.
@@ -72,6 +78,8 @@ class SqliteFile:
             )
 
     def _prepare(self, connection: apsw.Connection) -> None:
+        # SQLite looks at the size of a row before it reads it, so that a hostile one costs no memory.
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, self.max_payload + _BESIDE_PAYLOAD)
         connection.set_busy_timeout(int(self.busy_timeout * 1000))
         if connection.pragma("user_version") < SCHEMA_VERSION:
             set_up(connection)

@@ -30,6 +30,7 @@ from actorflow.threads import T, run_in_thread
 __all__ = ["SqliteCheckpointStorage"]
 
 _READERS = 4
+_LARGEST_PAYLOAD = 1_000_000_000  # what SQLite keeps in one row
 
 
 class SqliteCheckpointStorage(StorageTools):
@@ -49,6 +50,8 @@ class SqliteCheckpointStorage(StorageTools):
             and as safe against a crash of the process; a power cut may take the last commits, never mix or tear them.
         busy_timeout: Seconds to wait for another process that is writing.
         lease_ttl: Seconds after which a lease that is not renewed may be overtaken.
+        max_payload: Bytes that one checkpoint, or one entry of the journal, may take, at most 1,000,000,000; more is refused
+            when it is saved, and when it is found in the file. A full checkpoint holds the whole state, so that has to fit.
 
     Raises:
         ValueError: An argument is none of these.
@@ -61,16 +64,18 @@ class SqliteCheckpointStorage(StorageTools):
         synchronous: Literal["full", "normal"] = "full",
         busy_timeout: float = 10.0,
         lease_ttl: float = 30.0,
+        max_payload: int = commit_rules.MAX_PAYLOAD,
     ) -> None:
         if synchronous not in ("full", "normal"):
             raise ValueError(f"synchronous is {synchronous!r}; it is 'full' or 'normal'")
         if not 0 <= busy_timeout <= 1_000_000:
             raise ValueError(f"busy_timeout is {busy_timeout!r}; it is seconds, 0 to 1000000")
         lease_rules.check_ttl(lease_ttl)
+        commit_rules.check_max_payload(max_payload, _LARGEST_PAYLOAD)
         name = os.fspath(path)
         if name in ("", ":memory:") or not commit_rules.is_storable(name):
             raise ValueError(f"path is {name!r}; name a file, or use InMemoryCheckpointStorage()")
-        self._file = SqliteFile(Path(os.path.abspath(name)), synchronous, busy_timeout)  # noqa: PTH100  # no look at the disk
+        self._file = SqliteFile(Path(os.path.abspath(name)), synchronous, busy_timeout, max_payload)  # noqa: PTH100  # no look at the disk
         self._writer = Writer(self._file)
         self._readers = Readers(self._file)
         self._writing = trio.CapacityLimiter(1)
@@ -98,6 +103,7 @@ class SqliteCheckpointStorage(StorageTools):
     async def save(self, commit: Commit) -> CheckpointInfo:
         """Write one checkpoint; see `CheckpointStorage.save`. Durable when it returns, as `synchronous` says."""
         commit_rules.check_commit(commit)
+        commit_rules.check_size(commit, self._file.max_payload)
         work = partial(rows.insert, commit=commit, now=wall_time(), place=self._place)
         return await self._commits.submit(work)
 
@@ -166,6 +172,7 @@ class SqliteCheckpointStorage(StorageTools):
         """Write entries of the journal, all or none; see `CheckpointStorage.write_journal`."""
         wanted = tuple(entries)
         commit_rules.check_entries(wanted, lease)
+        commit_rules.check_entry_sizes(wanted, self._file.max_payload)
         work = partial(journal.write, entries=wanted, lease=lease, now=wall_time(), place=self._place)
         await self._commits.submit(work)
 

@@ -1,0 +1,1 @@
+"""Checkpoints whose values nobody reads or changes who has only the storage."""
