@@ -40,7 +40,9 @@ def test_a_kill_or_a_power_cut_at_any_operation_changes_nothing_in_the_end_of_a_
 @every_durability
 def test_an_error_or_a_hang_of_a_file_changes_nothing_in_the_end(name, durability):
     """R22, R02."""
-    played(crash_everywhere, name, durability=durability, storage=CrashableSqlite, faults=["error", "hang"]).raise_if_broken()
+    played(
+        crash_everywhere, name, durability=durability, storage=CrashableSqlite, faults=["error", "hang"]
+    ).raise_if_broken()
 
 
 def test_every_example_is_swept():
@@ -61,7 +63,17 @@ def test_the_report_is_a_table_that_a_person_can_read():
     report = played(crash_everywhere, "hello", faults=["kill"])
     header, first, *_, last = str(report).splitlines()
 
-    assert header.split() == ["operation", "moment", "fault", "status", "state", "outputs", "repeated", "parents", "clean"]
+    assert header.split() == [
+        "operation",
+        "moment",
+        "fault",
+        "status",
+        "state",
+        "outputs",
+        "repeated",
+        "parents",
+        "clean",
+    ]
     assert first.split() == ["1", "acquire_lease", "before", "kill", "idle", "yes", "yes", "0", "yes", "yes"]
     assert last == f"{len(report.rows)} faults, 0 broken"
 

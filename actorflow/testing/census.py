@@ -9,7 +9,16 @@ A census holds on to what it lists, so that an object made later cannot be mista
 
 from __future__ import annotations
 
-__all__ = ["Census", "LimiterToken", "census", "empty_house", "left_since", "take_census", "tasks_beside_the_caller", "young_heap"]
+__all__ = [
+    "Census",
+    "LimiterToken",
+    "census",
+    "empty_house",
+    "left_since",
+    "take_census",
+    "tasks_beside_the_caller",
+    "young_heap",
+]
 
 import gc
 from collections.abc import Iterable, Iterator

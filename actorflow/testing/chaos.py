@@ -138,7 +138,7 @@ class _Chaos:
             chaos = ChaosStorage(inner, self.seed)
             workflow, turns = await self._to_the_end(chaos)
             end = await End.of(turns, workflow, inner)
-            left = await left_over(inner, workflow.id, tasks)
+            left = await left_over(inner, workflow.id, tasks, until_it_runs_out=True)
         finally:
             medium.close()
         return compared(

@@ -17,6 +17,7 @@ import trio
 
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.errors import CheckpointError, LeaseLostError
+from actorflow.runtime.leasing import acquire_lease
 from actorflow.testing.census import tasks_beside_the_caller
 from actorflow.testing.crash_media import CrashableMemory, CrashableStorage
 from actorflow.testing.crash_points import CrashPoint, Fault, Operation, points_of
@@ -213,15 +214,27 @@ def compared(
     )
 
 
-async def left_over(storage: CheckpointStorage, workflow_id: str, tasks: int) -> list[str]:
-    """What a workflow that has ended left behind: tasks, beyond so many, and its lease."""
+async def left_over(
+    storage: CheckpointStorage, workflow_id: str, tasks: int, *, until_it_runs_out: bool = False
+) -> list[str]:
+    """What a workflow that has ended left behind: tasks, beyond so many, and its lease.
+
+    Args:
+        storage: Where it ran.
+        workflow_id: Its id.
+        tasks: How many tasks there were before.
+        until_it_runs_out: Whether the storage may have kept it from giving its lease back, which then runs out.
+    """
     here = tasks_beside_the_caller()
     left = [f"{len(here) - tasks} tasks are left: {', '.join(task.name for task in here)}"] if len(here) > tasks else []
     if hasattr(storage, "acquire_lease"):
         try:
-            await storage.release_lease(await storage.acquire_lease(workflow_id, owner="the sweep"))
+            keeper = await acquire_lease(storage, workflow_id, "the sweep", wait=until_it_runs_out)
         except CheckpointError as error:
             left.append(f"the lease is left: {error}")
+        else:
+            assert keeper is not None
+            await keeper.release()
     return left
 
 
@@ -249,4 +262,3 @@ def _row_of(point: CrashPoint, error: Exception) -> CrashRow:
         nothing_left=False,
         problems=(f"the resume failed: {error!r}",),
     )
-

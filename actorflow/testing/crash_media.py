@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ class CrashableStorage(Protocol[BytesT]):
         ...
 
     def snapshot(self) -> BytesT:
-        """Take what a new process would find if this one were gone now. The storage may be at work."""
+        """Take what a new process would find of the storage opened last if this one were gone now. It may be at work."""
         ...
 
     def tear(self, before: BytesT, after: BytesT, variant: int) -> BytesT:
@@ -73,7 +74,8 @@ class CrashableMemory:
         raise ValueError(f"an in-memory storage writes in one step: {before!r} and {after!r} have no tear {variant}")
 
     def reopen(self, snapshot: InMemoryCheckpointStorage) -> InMemoryCheckpointStorage:
-        """Give the copy."""
+        """Give the copy, which is the one storage from now on."""
+        self._storage = snapshot
         return snapshot
 
     def close(self) -> None:
@@ -94,7 +96,9 @@ class CrashableSqlite:
     tears = 2
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="actorflow-crash-"))
+        # In memory where that can be had: what a disk would still have after a power cut is emulated, not waited for.
+        place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a folder of its own is made in it
+        self._folder = Path(tempfile.mkdtemp(prefix="actorflow-crash-", dir=place))
         self._opened: list[SqliteCheckpointStorage] = []
 
     def open(self) -> SqliteCheckpointStorage:
@@ -137,7 +141,9 @@ _ENDS = ("", "-wal")
 def _torn(before: bytes, after: bytes, variant: int) -> bytes:
     if before == after:
         return after
-    first = next((place for place, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), len(before))
+    first = next(
+        (place for place, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), len(before)
+    )
     kept = after[: (first + len(after)) // 2]
     if variant == 0:
         return kept + before[len(kept) :]

@@ -18,7 +18,19 @@ from actorflow.runtime.run import RunResult
 from actorflow.testing.crash_media import CrashableStorage
 from actorflow.workflow import LATEST, Workflow
 
-__all__ = ["Answers", "Diary", "End", "Handling", "Scenario", "Turn", "broken_line", "decoded", "in_one_piece", "play", "take_up"]
+__all__ = [
+    "Answers",
+    "Diary",
+    "End",
+    "Handling",
+    "Scenario",
+    "Turn",
+    "broken_line",
+    "decoded",
+    "in_one_piece",
+    "play",
+    "take_up",
+]
 
 Answers = Callable[[RequestInfoEvent], Any] | Mapping[Any, Any]
 """Gives the answer to a request: a function of its event, sync or async, or a mapping from its data."""
@@ -53,7 +65,9 @@ class Scenario:
         """
         one, other = self.make_workflow(), self.make_workflow()
         if one is other:
-            raise ValueError("make_workflow gives one object every time; let it build a fresh one, with fresh executors")
+            raise ValueError(
+                "make_workflow gives one object every time; let it build a fresh one, with fresh executors"
+            )
         if one.id != other.id:
             raise ValueError("make_workflow makes workflows with different ids; give them one: build(id='...')")
 
@@ -225,4 +239,3 @@ def broken_line(line: list[CheckpointInfo], *, every_superstep: bool) -> str | N
         if step != (child.kind is CheckpointKind.SUPERSTEP) and (every_superstep or step < 0):
             return f"superstep {child.superstep} ({child.kind}) follows superstep {parent.superstep}"
     return None
-
