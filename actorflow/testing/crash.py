@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from actorflow.checkpoint.storage import CheckpointStorage
-from actorflow.errors import CheckpointError, LeaseLostError
+from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
 from actorflow.runtime.leasing import acquire_lease
 from actorflow.testing.census import tasks_beside_the_caller
 from actorflow.testing.crash_media import CrashableMemory, CrashableStorage
@@ -144,6 +144,8 @@ class _Sweep(Generic[BytesT]):
         twice = _repeated(clean.handled, before.handled, resumed.handled)
         problems += broken_promises(self.scenario.durability, point, survivors, twice, workflow)
         problems += _lost(clean.handled, before.handled, resumed.handled)
+        if gone := {*storage.acknowledged} - {info.id for info in end.line}:
+            problems.append(f"{len(gone)} checkpoints are gone that the run was told are stored")
         return compared(
             clean.end,
             end,
@@ -230,7 +232,7 @@ async def left_over(
     if hasattr(storage, "acquire_lease"):
         try:
             keeper = await acquire_lease(storage, workflow_id, "the sweep", wait=until_it_runs_out)
-        except CheckpointError as error:
+        except (CheckpointError, LeaseHeldError) as error:
             left.append(f"the lease is left: {error}")
         else:
             assert keeper is not None

@@ -48,13 +48,17 @@ def broken_promises(
 ) -> Iterator[str]:
     """Tell which deliveries were handled again that should not have been."""
     for handling, times in repeated.items():
-        if not handling[0] and (why := _why_not(durability, point, survivors, handling, times, workflow)):
-            yield f"{handling[2]} handled {handling[3]} of superstep {handling[1]} again: {why}"
+        path, superstep, executor_id, message = handling
+        if path:
+            continue  # the supersteps of a child are not in this line of checkpoints
+        why = _why_not(durability, point, survivors, handling)
+        if why is None and durability == "delivery" and times > workflow.executors[executor_id].concurrency:
+            why = "so many were not under way"
+        if why is not None:
+            yield f"{executor_id} handled {message} of superstep {superstep} again: {why}"
 
 
-def _why_not(
-    durability: str, point: CrashPoint, survivors: Survivors, handling: Handling, times: int, workflow: Workflow
-) -> str | None:
+def _why_not(durability: str, point: CrashPoint, survivors: Survivors, handling: Handling) -> str | None:
     _, superstep, executor_id, message = handling
     if survivors.superstep is None:
         return "nothing was stored, so nothing should have begun"
@@ -63,14 +67,11 @@ def _why_not(
         return f"superstep {survivors.superstep} was stored"
     if reach is not None and superstep > survivors.superstep + reach:
         return f"only superstep {survivors.superstep} was stored"
-    if superstep == survivors.superstep + 1 and any(
-        (kept.target_id, repr(kept.value)) == (executor_id, message) for kept in survivors.kept
-    ):
+    kept = [(each.target_id, repr(each.value)) for each in survivors.kept]
+    if superstep == survivors.superstep + 1 and (executor_id, message) in kept:
         return "the journal had it"
     if durability in {"superstep", "delivery"} and _kept_by_the_end(durability, point):
         return "it had finished, and should have been kept"
-    if durability == "delivery" and times > workflow.executors[executor_id].concurrency:
-        return "it was not under way"
     return None
 
 

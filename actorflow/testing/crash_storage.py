@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 import attrs
 import trio
 
+from actorflow.checkpoint.records import CheckpointInfo
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.testing.crash_media import CrashableStorage
 from actorflow.testing.crash_points import VERBS, CrashPoint, Fault, Moment, Operation, operation_of
@@ -33,15 +34,17 @@ class FaultingStorage(Generic[BytesT]):
         operations: What was called, in order.
         survivors: The bytes at the instant of the kill.
         struck: Whether the fault has been provoked.
+        acknowledged: Ids of the checkpoints that the run was told are stored.
     """
 
     medium: CrashableStorage[BytesT]
     point: CrashPoint | None = None
-    killed: Callable[[], None] = lambda: None  # noqa: E731 - a default
-    hung: Callable[[], None] = lambda: None  # noqa: E731 - a default
+    killed: Callable[[], None] = lambda: None
+    hung: Callable[[], None] = lambda: None
     operations: list[Operation] = attrs.field(factory=list, init=False)
     survivors: BytesT | None = attrs.field(default=None, init=False)
     struck: bool = attrs.field(default=False, init=False)
+    acknowledged: list[str] = attrs.field(factory=list, init=False)
     _inner: CheckpointStorage = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -69,7 +72,7 @@ class FaultingStorage(Generic[BytesT]):
         self.operations.append(operation)
         do = partial(inner, *args, **kwargs)
         if self.point is None or operation.number != self.point.operation.number:
-            return await do()
+            return self._acknowledged(await do())
         self.struck = True
         if self.point.fault is Fault.KILL:
             return await self._kill(self.point, do)
@@ -79,6 +82,11 @@ class FaultingStorage(Generic[BytesT]):
             raise OSError(f"told to fail {self.point.moment} operation {operation}")
         self.hung()
         return await trio.sleep_forever()
+
+    def _acknowledged(self, answer: Any) -> Any:
+        if isinstance(answer, CheckpointInfo) and not self.is_gone:
+            self.acknowledged.append(answer.id)
+        return answer
 
     async def _kill(self, point: CrashPoint, do: Callable[[], Awaitable[Any]]) -> None:
         before = self.medium.snapshot()

@@ -90,7 +90,7 @@ class Diary:
     """
 
     handled: Counter[Handling] = attrs.field(factory=Counter)
-    saw: Callable[[WorkflowEvent], None] = lambda _: None  # noqa: E731 - a default
+    saw: Callable[[WorkflowEvent], None] = lambda _: None
     _reading: trio.MemoryReceiveChannel[WorkflowEvent] | None = None
 
     async def read(self, events: trio.MemoryReceiveChannel[WorkflowEvent]) -> None:
