@@ -12,7 +12,7 @@ from typing import Never
 import attrs
 import trio
 
-from actorflow import Executor, WorkflowBuilder, WorkflowContext, handler, response_handler
+from actorflow import Executor, Workflow, WorkflowBuilder, WorkflowContext, handler, response_handler
 from actorflow.events import RequestInfoEvent
 
 
@@ -34,12 +34,13 @@ class Cashier(Executor):
         await ctx.yield_output(f"{verb} {payment.amount} to {payment.to}")
 
 
-workflow = WorkflowBuilder(name="payments", start_executor=Cashier("cashier")).build()
+def make_workflow() -> Workflow:
+    return WorkflowBuilder(name="payments", start_executor=Cashier("cashier")).build(id="payments-1")
 
 
 async def main() -> None:
     payments = [Payment(120, "Ada"), Payment(9000, "Bob")]
-    async with workflow.stream(payments, wait_for_responses=True) as run:
+    async with make_workflow().stream(payments, wait_for_responses=True) as run:
         async for event in run.events:
             match event:
                 case RequestInfoEvent(request_id=request_id, data=Payment() as payment):

@@ -22,7 +22,7 @@ from typing import Never
 import attrs
 import trio
 
-from actorflow import Executor, WorkflowBuilder, WorkflowContext, handler
+from actorflow import Executor, Workflow, WorkflowBuilder, WorkflowContext, handler
 
 
 @attrs.frozen
@@ -42,14 +42,13 @@ class Editor(Executor):
         await ctx.yield_output(draft.text.upper())
 
 
-workflow = (
-    WorkflowBuilder(name="article", start_executor=Writer(id="writer"))
-    .add_edge("writer", Editor(id="editor"))
-    .build()
-)  # fmt: skip
+def make_workflow() -> Workflow:
+    builder = WorkflowBuilder(name="article", start_executor=Writer(id="writer"))
+    return builder.add_edge("writer", Editor(id="editor")).build(id="article-1")
 
 
 async def main() -> None:
+    workflow = make_workflow()
     result = await workflow.run("trio")  # to idle
     print(result.outputs)
     async with workflow.stream("trio") as run:  # as it happens

@@ -13,7 +13,7 @@ from typing import Never
 import attrs
 import trio
 
-from actorflow import Executor, WorkflowBuilder, WorkflowContext, handler
+from actorflow import Executor, Workflow, WorkflowBuilder, WorkflowContext, handler
 
 SECRET = 68
 
@@ -61,17 +61,18 @@ def is_wrong(guess: Guess) -> bool:
     return not is_right(guess)
 
 
-workflow = (
-    WorkflowBuilder(name="guess a number", start_executor=Guesser("guesser"), max_supersteps=50)
-    .add_edge("guesser", Judge("judge"), condition=is_wrong)
-    .add_edge("guesser", Winner("winner"), condition=is_right)
-    .add_edge("judge", "guesser")
-    .build()
-)
+def make_workflow() -> Workflow:
+    return (
+        WorkflowBuilder(name="guess a number", start_executor=Guesser("guesser"), max_supersteps=50)
+        .add_edge("guesser", Judge("judge"), condition=is_wrong)
+        .add_edge("guesser", Winner("winner"), condition=is_right)
+        .add_edge("judge", "guesser")
+        .build(id="guess-1")
+    )
 
 
 async def main() -> None:
-    result = await workflow.run(Range(1, 100))
+    result = await make_workflow().run(Range(1, 100))
     print(f"found {result.outputs[0]} in {result.supersteps} supersteps")
 
 

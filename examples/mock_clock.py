@@ -31,13 +31,13 @@ class Bell(Executor):
         await ctx.yield_output(f"{self.id}: {text}")
 
 
-def build() -> Workflow:
+def make_workflow() -> Workflow:
     builder = WorkflowBuilder(name="reminder", start_executor=Clock("clock"))
-    return builder.add_fan_out_edges("clock", [Bell("left"), Bell("right")]).build()
+    return builder.add_fan_out_edges("clock", [Bell("left"), Bell("right")]).build(id="reminder-1")
 
 
 async def scenario() -> list[str]:
-    result = await build().run(1)
+    result = await make_workflow().run(1)
     return list(result.outputs)
 
 
@@ -58,7 +58,7 @@ def test_a_cancellation_leaves_nothing_behind() -> None:
     async def run_once(workflow: Workflow) -> None:
         await workflow.run(1)
 
-    cancel_everywhere(run_once, setup=build, check=run_once)  # after each cancellation it runs again
+    cancel_everywhere(run_once, setup=make_workflow, check=run_once)  # after each cancellation it runs again
 
 
 if __name__ == "__main__":

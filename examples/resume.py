@@ -47,20 +47,20 @@ class Clerk(Executor):
             await ctx.yield_output(list(self.state))
 
 
-def build(storage: SqliteCheckpointStorage) -> Workflow:
-    builder = WorkflowBuilder(name="five steps", start_executor=Worker("worker"), checkpoint_storage=storage)
+def make_workflow() -> Workflow:
+    builder = WorkflowBuilder(name="five steps", start_executor=Worker("worker"))
     return builder.add_edge("worker", Clerk("clerk")).add_edge("clerk", "worker").build(id="five-steps")
 
 
 async def begin(database: str) -> None:
     with SqliteCheckpointStorage(database, lease_ttl=1) as storage:
-        await build(storage).run(1, config={"die": True})
+        await make_workflow().run(1, checkpoint_storage=storage, config={"die": True})
 
 
 async def go_on(database: str) -> None:
     with SqliteCheckpointStorage(database) as storage:
         # The dead process holds its lease until that runs out: wait for it.
-        result = await build(storage).run(checkpoint_id=LATEST, wait=True)
+        result = await make_workflow().run(checkpoint_id=LATEST, checkpoint_storage=storage, wait=True)
     print(result.outputs)
 
 

@@ -105,6 +105,7 @@ class Recorder:
     _undo_superstep: int = 0
     _undo_mark: object = None
     _saving: _Saving | None = None
+    _closing: _Saving | None = None
     _last: tuple[CheckpointKind, int] | None = None
 
     async def commit(self, changes: Changes, superstep: int, kind: CheckpointKind, *, opens: bool = False) -> None:
@@ -151,7 +152,8 @@ class Recorder:
         await self._finish_saving()
         if self.storage is None or not self._undo:
             return
-        saving = self._stage()
+        # Asked again after a cancellation, it is the same commit: the storage may have taken it, and told nobody.
+        saving = self._closing = self._closing or self._stage()
         await self._save(saving)
         await self._settle(saving)
 

@@ -1,12 +1,24 @@
-"""The test kit: seeded schedules, the cancellation sweep, the census, and the conformance tests of storages."""
+"""The test kit: seeded schedules, sweeps of cancellations and crashes, chaos, the census, conformance tests of storages."""
 
 from actorflow.testing.census import Census, LimiterToken, census, empty_house
+from actorflow.testing.chaos import ChaosStorage, survive_chaos
+from actorflow.testing.crash import crash_everywhere
+from actorflow.testing.crash_media import CrashableMemory, CrashableSqlite, CrashableStorage
+from actorflow.testing.crash_report import CrashError, CrashReport, CrashRow
+from actorflow.testing.rehydrate import rehydrate_everywhere
 from actorflow.testing.schedules import run_seeded, scheduling_seeds
 from actorflow.testing.storage_conformance import StorageConformance
 from actorflow.testing.sweep import Leak, LeakError, SweepReport, cancel_everywhere
 
 __all__ = [
     "Census",
+    "ChaosStorage",
+    "CrashError",
+    "CrashReport",
+    "CrashRow",
+    "CrashableMemory",
+    "CrashableSqlite",
+    "CrashableStorage",
     "Leak",
     "LeakError",
     "LimiterToken",
@@ -14,7 +26,10 @@ __all__ = [
     "SweepReport",
     "cancel_everywhere",
     "census",
+    "crash_everywhere",
     "empty_house",
+    "rehydrate_everywhere",
     "run_seeded",
     "scheduling_seeds",
+    "survive_chaos",
 ]

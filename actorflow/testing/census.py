@@ -9,7 +9,16 @@ A census holds on to what it lists, so that an object made later cannot be mista
 
 from __future__ import annotations
 
-__all__ = ["Census", "LimiterToken", "census", "empty_house", "left_since", "take_census", "young_heap"]
+__all__ = [
+    "Census",
+    "LimiterToken",
+    "census",
+    "empty_house",
+    "left_since",
+    "take_census",
+    "tasks_beside_the_caller",
+    "young_heap",
+]
 
 import gc
 from collections.abc import Iterable, Iterator
@@ -161,7 +170,7 @@ def take_census(elders: Iterable[_Holder] = ()) -> Census:
     spared = trio.to_thread.current_default_thread_limiter()
     limiters = [holder for holder in holders if isinstance(holder, trio.CapacityLimiter) and holder is not spared]
     return Census(
-        tasks=tuple(_tasks_beside_the_caller()),
+        tasks=tasks_beside_the_caller(),
         # A thread abandoned on cancel is in the limiter only, one with a limiter of its own in the count only.
         threads=max(spared.borrowed_tokens, trio.testing.active_thread_count()),
         channels=tuple(
@@ -208,13 +217,16 @@ def _holders() -> list[Any]:
     return [thing for kind in _KINDS for thing in compress(things, map(is_, map(type, things), repeat(kind)))]
 
 
-def _tasks_beside_the_caller() -> Iterator[trio.lowlevel.Task]:
+def tasks_beside_the_caller() -> tuple[trio.lowlevel.Task, ...]:
+    """Tasks of this trio run, without the caller, those waiting for it, and trio's system tasks."""
     root = trio.lowlevel.current_root_task()
     assert root is not None
     waiting_for_us = set(_line_of(trio.lowlevel.current_task()))
     # The root task opens one nursery for callbacks, one for system tasks, and innermost the one of the main task.
+    found: list[trio.lowlevel.Task] = []
     for main in root.child_nurseries[-1].child_tasks:
-        yield from (task for task in family(main) if task not in waiting_for_us)
+        found += (task for task in family(main) if task not in waiting_for_us)
+    return tuple(found)
 
 
 def _line_of(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
