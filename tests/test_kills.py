@@ -34,7 +34,9 @@ def test_nothing_is_lost_and_nothing_doubled_that_must_not_be(durability, tmp_pa
     rounds, turns = ROUNDS[durability], TURNS[durability]
     command = [sys.executable, str(ROOT / "tests" / "kill_driver.py"), tmp_path, durability, rounds, turns, 7]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment, timeout=120, check=False)
+    done = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
 

@@ -27,7 +27,6 @@ from tests.scenarios import plain
 async def fails(clause):
     """Whether a clause of the conformance tests fails for the in-memory storage."""
 
-
     class Mutated(StorageConformance):
         @asynccontextmanager
         async def open_storage(self):
@@ -81,7 +80,9 @@ def test_without_the_canonical_order_schedules_show(monkeypatch):
         await finished(group, slot)
 
     def commit_superstep(graph, snapshot, done, superstep, **more):
-        return commit(graph, snapshot, sorted(done, key=lambda each: [*map(id, order)].index(id(each))), superstep, **more)
+        return commit(
+            graph, snapshot, sorted(done, key=lambda each: [*map(id, order)].index(id(each))), superstep, **more
+        )
 
     monkeypatch.setattr(ActorGroup, "delivery_finished", delivery_finished)
     monkeypatch.setattr(runner_module, "commit_superstep", commit_superstep)

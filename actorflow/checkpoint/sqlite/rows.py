@@ -15,6 +15,7 @@ from actorflow.checkpoint.headers import KINDS, Page, digest_in, header_of
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit
 from actorflow.checkpoint.sqlite import journal, leases
 from actorflow.clock import microseconds
+from actorflow.errors import CheckpointError
 
 __all__ = [
     "chain_of",
