@@ -10,11 +10,13 @@ from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo
 from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.core.subworkflows import SubWorkflowRequest, SubWorkflowResponse
 from actorflow.events import WorkflowRunState
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.decorators import handler, response_handler
 from actorflow.executors.executor import Executor
 from actorflow.executors.function import executor
+from actorflow.executors.workflow_executor import WorkflowExecutor
 from actorflow.graph.edges import Case, Default
 from actorflow.runtime.run import Run, RunResult
 from actorflow.workflow import LATEST, Workflow
@@ -32,9 +34,12 @@ __all__ = [
     "Run",
     "RunResult",
     "SqliteCheckpointStorage",
+    "SubWorkflowRequest",
+    "SubWorkflowResponse",
     "Workflow",
     "WorkflowBuilder",
     "WorkflowContext",
+    "WorkflowExecutor",
     "WorkflowRunState",
     "executor",
     "handler",

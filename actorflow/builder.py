@@ -18,6 +18,7 @@ from actorflow.errors import (
 )
 from actorflow.executors.executor import Executor, check_executor
 from actorflow.executors.members import ExecutorLike, Members
+from actorflow.executors.workflow_executor import WorkflowExecutor
 from actorflow.graph.edges import (
     Case,
     Condition,
@@ -31,10 +32,12 @@ from actorflow.graph.edges import (
     SwitchCaseEdges,
 )
 from actorflow.graph.graph import Graph, Node
+from actorflow.graph.nesting import Nesting
 from actorflow.graph.validation import check_ends, check_function, check_outputs, check_switch, validate
 from actorflow.runtime.definition import CheckpointFailures, Definition
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.ownership import Ownership
+from actorflow.runtime.places import Place, Places
 from actorflow.runtime.standing import Standing
 from actorflow.runtime.workflow_core import WorkflowCore
 from actorflow.workflow import Workflow
@@ -224,8 +227,7 @@ class WorkflowBuilder:
         core = WorkflowCore(
             id=workflow_id,
             definition=self._definition,
-            executors=executors,
-            states=ExecutorStates.of(executors),
+            places=Places(Place((), (), self._definition, executors), ExecutorStates.of(executors)),
             standing=Standing(),
             ownership=Ownership(workflow_id),
         )
@@ -266,6 +268,8 @@ class WorkflowBuilder:
         )
         states = [type(each).state_annotation() for each in samples if each.has_typed_state]
         annotations = [kind for each in samples for kind in each.handler_table.annotations]
+        nested = {each.id: each for each in samples if isinstance(each, WorkflowExecutor)}
+        annotations += [kind for each in nested.values() for kind in each.request_types]
         return Definition(
             name=self._name,
             description=self._description,
@@ -277,6 +281,7 @@ class WorkflowBuilder:
             strict=self._strict,
             checkpoint_failures=self._checkpoint_failures,
             annotations=(*_unique(annotations), *states, *self._state_types),
+            children={id_: _nesting(each) for id_, each in nested.items()},
         )
 
     def _ids(self, argument: str, given: Sequence[Executor | str] | str | None) -> Sequence[str] | str | None:
@@ -318,6 +323,16 @@ def _node(executor: Executor) -> Node:
         output_types=table.sends,
         workflow_output_types=table.yields,
         response_types=tuple((spec.request, spec.takes) for spec in table.responses),
+    )
+
+
+def _nesting(holder: WorkflowExecutor) -> Nesting:
+    return Nesting(
+        scheme=holder.definition,
+        isolates=holder.isolates,
+        propagates=holder.propagate_requests,
+        is_direct=holder.allow_direct_output,
+        concurrency=holder.concurrency,
     )
 
 

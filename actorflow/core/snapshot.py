@@ -2,11 +2,15 @@
 
 A snapshot is a set of *sections*, addressed by (table, name). A superstep's commit is a mapping from section to new
 value, so applying it costs what changed (P10), and so does taking it back.
+
+The workflows that run inside executors of a workflow, its children, have snapshots of their own within its snapshot, so
+that one commit moves all of them. Their sections are addressed from the top, by tables that begin with the child's name:
+``@<child>:<grandchild>|<table>``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -14,8 +18,8 @@ import attrs
 from actorflow.core.effects import REMOVED, Delivery, Output, PendingRequest
 
 __all__ = [
-    "EXECUTORS", "INFLIGHT", "JOINS", "OUTPUTS", "REQUESTS", "RUN", "STATE",
-    "Changes", "RunMark", "Section", "Snapshot",
+    "CHILDREN", "COUNTS", "EXECUTORS", "INFLIGHT", "INPUTS", "JOINS", "OUTPUTS", "REQUESTS", "RUN", "STATE", "STEPS",
+    "Changes", "RunMark", "Section", "Snapshot", "inside", "split_table",
 ]  # fmt: skip
 
 Section = tuple[str, str]
@@ -30,10 +34,38 @@ JOINS = "join"
 REQUESTS = "request"
 OUTPUTS = "outputs"
 
+CHILDREN = "child"
+"""The children there are, by name."""
+INPUTS = "input"
+"""Inputs of children that wait for their turn."""
+COUNTS = "count"
+"""How many inputs an executor that holds a workflow has had, by its id."""
+
 INFLIGHT: Section = ("inflight", "")
 """The deliveries of the next superstep, in canonical order."""
 RUN: Section = ("run", "")
 """The `RunMark` of the run that is under way or ended last."""
+STEPS: Section = ("steps", "")
+"""Of a child: how many supersteps it has done."""
+
+_NESTED = "@"
+
+
+def inside(child: str, changes: Changes) -> Changes:
+    """A child's changes as its parent addresses them."""
+    return {(_table_inside(child, table), name): value for (table, name), value in changes.items()}
+
+
+def _table_inside(child: str, table: str) -> str:
+    return f"@{child}:{table[1:]}" if table[0] == _NESTED else f"@{child}|{table}"
+
+
+def split_table(table: str) -> tuple[tuple[str, ...], str]:
+    """Take a table's address apart: the names of the children that lead to it, and its own name there."""
+    if table[:1] != _NESTED:
+        return (), table
+    path, _, own = table[1:].partition("|")
+    return tuple(path.split(":")), own
 
 
 @attrs.frozen
@@ -56,10 +88,12 @@ class Snapshot:
     Attributes:
         tables: Values by table and name.
         superstep: Number of the superstep whose effects were applied last; 0 after an entry.
+        children: Snapshots of the workflows that run inside its executors, by name, oldest first.
     """
 
     tables: dict[str, dict[str, Any]] = attrs.Factory(dict)
     superstep: int = 0
+    children: dict[str, Snapshot] = attrs.Factory(dict)
 
     def table(self, name: str) -> Mapping[str, Any]:
         """The values of one table, by name, oldest first."""
@@ -67,7 +101,19 @@ class Snapshot:
 
     def get(self, section: Section) -> Any:
         """The value of a section, or `REMOVED`."""
-        return self.tables.get(section[0], {}).get(section[1], REMOVED)
+        table, name = section
+        if table[0] == _NESTED:
+            names, own = split_table(table)
+            child = self.find(names)
+            return REMOVED if child is None else child.get((own, name))
+        return self.tables.get(table, {}).get(name, REMOVED)
+
+    def find(self, names: Iterable[str]) -> Snapshot | None:
+        """The snapshot of a child, a grandchild and so on; itself for no names, None where there is none."""
+        found: Snapshot | None = self
+        for name in names:
+            found = found.children.get(name) if found is not None else None
+        return found
 
     def apply(self, changes: Changes, superstep: int | None = None) -> None:
         """Take over a commit's changes, all at once: nothing here can fail half-way.
@@ -79,14 +125,36 @@ class Snapshot:
         if superstep is not None:
             self.superstep = superstep
         for (table, name), value in changes.items():
-            if value is REMOVED:
+            if table[0] == _NESTED:
+                self._apply_inside(table, name, value)
+            elif value is REMOVED:
                 self.tables.get(table, {}).pop(name, None)
+                if table == CHILDREN:
+                    self.children.pop(name, None)
             else:
                 self.tables.setdefault(table, {})[name] = value
 
+    def _apply_inside(self, table: str, name: str, value: Any) -> None:
+        names, own = split_table(table)
+        if value is not REMOVED:
+            child = self
+            for each in names:
+                child = child.children.setdefault(each, Snapshot())
+        else:
+            found = self.find(names)
+            if found is None:
+                return
+            child = found
+        child.apply({(own, name): value})
+        if own == STEPS[0]:
+            child.superstep = 0 if value is REMOVED else value
+
     def sections(self) -> list[Section]:
-        """The address of every value."""
-        return [(table, name) for table, values in self.tables.items() for name in values]
+        """The address of every value, those of children last."""
+        own = [(table, name) for table, values in self.tables.items() for name in values]
+        for child, snapshot in self.children.items():
+            own += [(_table_inside(child, table), name) for table, name in snapshot.sections()]
+        return own
 
     def inverse(self, changes: Changes) -> Changes:
         """The changes that would take `changes` back; computed before they are applied."""
@@ -99,6 +167,16 @@ class Snapshot:
         return () if value is REMOVED else value
 
     @property
+    def is_at_work(self) -> bool:
+        """Whether a superstep would do anything: here, or in a child."""
+        return bool(self.inflight) or any(child.is_at_work for child in self.children.values())
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether a request is open: here, or in a child."""
+        return bool(self.requests) or any(child.is_asking for child in self.children.values())
+
+    @property
     def mark(self) -> RunMark | None:
         """Where the current run began; None before the first."""
         value = self.get(RUN)
@@ -106,7 +184,7 @@ class Snapshot:
 
     @property
     def requests(self) -> Mapping[str, PendingRequest]:
-        """Open requests by id, in the order they were made."""
+        """Open requests by id, in the order they were made; not those of children."""
         return self.table(REQUESTS)
 
     @property

@@ -46,6 +46,7 @@ def commit_superstep(
     *,
     reducers: Mapping[str, Reducer],
     strict: bool = False,
+    awaited: Sequence[str] = (),
 ) -> Generator[Any, Any, Result]:
     """Work out what a finished superstep changes.
 
@@ -56,6 +57,7 @@ def commit_superstep(
         superstep: Its number.
         reducers: Reducers of the shared state, by key.
         strict: Whether a message that nothing took is an error.
+        awaited: Executors that may still send because of a workflow that runs inside them.
 
     Yields:
         What a condition or selection returned; send back its final value.
@@ -83,9 +85,9 @@ def commit_superstep(
         changes[OUTPUTS, str(superstep)] = tuple(outputs)
     _change_executors(changes, snapshot, finished)
     if graph.joins:
-        _change_joins(changes, snapshot, graph, routing, requests)
+        _change_joins(changes, snapshot, graph, routing, [*(each.executor_id for each in requests), *awaited])
     changes[INFLIGHT] = tuple(routing.deliveries)
-    if not routing.deliveries and not requests and not snapshot.requests:  # this run ends here
+    if not (routing.deliveries or requests or snapshot.requests or awaited):  # this run ends here
         routing.dropped.extend(drop_joins(graph, snapshot, changes))
     if strict and routing.dropped:
         raise _undeliverable(routing.dropped[0])
@@ -109,11 +111,9 @@ def _change_executors(changes: Changes, snapshot: Snapshot, finished: Sequence[F
             changes[EXECUTORS, executor_id] = state
 
 
-def _change_joins(
-    changes: Changes, snapshot: Snapshot, graph: Graph, routing: Routing, requests: Sequence[PendingRequest]
-) -> None:
+def _change_joins(changes: Changes, snapshot: Snapshot, graph: Graph, routing: Routing, awaited: Sequence[str]) -> None:
     held = dict(snapshot.table(JOINS))
-    waiting = [request.executor_id for request in (*snapshot.requests.values(), *requests)]
+    waiting = [*(request.executor_id for request in snapshot.requests.values()), *awaited]
     for join_id, holds in join_up(graph, held, routing, waiting).items():
         if holds or join_id in held:
             changes[JOINS, join_id] = holds or REMOVED

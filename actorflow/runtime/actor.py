@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from actorflow.core.effects import REMOVED, Delivery, Finished, Output, Sent
+from actorflow.core.snapshot import Section
 from actorflow.core.values import private_copy, same_value
 from actorflow.errors import MessageTypeError
 from actorflow.events import ExecutorCompletedEvent, ExecutorInvokedEvent
@@ -23,6 +24,7 @@ from actorflow.executors.executor import Executor
 from actorflow.executors.handler_table import HandlerSpec, HandlerTable
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.handover import Handover
+from actorflow.runtime.places import Place
 from actorflow.runtime.run_port import RunPort
 
 __all__ = ["Actor", "ActorPort", "Slot"]
@@ -39,14 +41,18 @@ class Slot:
     """One delivery of a superstep, and what became of it.
 
     Attributes:
-        index: Its place in the canonical order.
+        index: Its place in the canonical order, over the whole tree of workflows.
         delivery: The delivery.
+        place: The workflow it is for.
+        number: Its place in the canonical order of that workflow.
         finished: Its effects, once its handler has returned.
         error: What its handler raised.
     """
 
     index: int
     delivery: Delivery
+    place: Place
+    number: int
     finished: Finished | None = None
     error: BaseException | None = None
 
@@ -93,8 +99,13 @@ class Actor:
 
     def __attrs_post_init__(self) -> None:
         self._table = self.executor.handler_table
-        self._stateful = self.executor.id in self.states.stateful
+        self._stateful = self.state_section in self.states.stateful
         self._strict = self.run_port.definition.strict
+
+    @property
+    def state_section(self) -> Section:
+        """Where the executor's own state is kept."""
+        return self.run_port.place.state_section(self.executor.id)
 
     def wake(self, slots: list[Slot]) -> None:
         """Deliver a superstep's messages to the parked task."""
@@ -183,7 +194,7 @@ class Actor:
             spec, arguments = _handler_of(self._table, executor.id, delivery)
             overlay = self._overlay if executor.concurrency == 1 else None
             ctx: WorkflowContext[Any, Any] = WorkflowContext(
-                run_port, executor.id, self._table, spec=spec, delivery=delivery, index=slot.index, overlay=overlay
+                run_port, executor.id, self._table, spec=spec, delivery=delivery, index=slot.number, overlay=overlay
             )
             await trio.lowlevel.checkpoint_if_cancelled()
             listening = emitter.sink.listening
@@ -200,7 +211,7 @@ class Actor:
             raise
         except BaseException as error:  # noqa: BLE001 - an outcome is a value; the runner decides what becomes of it
             error.add_note(
-                f"raised by executor {executor.id!r} in superstep {run_port.superstep}, handling a "
+                f"raised by executor {'/'.join((*run_port.place.path, executor.id))!r} in superstep {run_port.superstep}, handling a "
                 f"message of type {type(delivery.value).__name__}"
             )
             slot.error = error

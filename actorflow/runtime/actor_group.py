@@ -9,13 +9,19 @@ import attrs
 import trio
 
 from actorflow.core.effects import REMOVED, Finished
+from actorflow.core.snapshot import Section
 from actorflow.executors.executor import Executor
+from actorflow.graph.nesting import Names
 from actorflow.runtime.actor import Actor, Slot
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.handover import Handover
+from actorflow.runtime.places import Place
 from actorflow.runtime.run_port import RunPort
 
 __all__ = ["ActorGroup"]
+
+_Address = tuple[Names, str]
+"""An executor: the workflow of the tree it is in, and its id."""
 
 
 @attrs.define(eq=False)
@@ -23,19 +29,18 @@ class ActorGroup:
     """Delivers a superstep to the actors and waits for them.
 
     Attributes:
-        executors: The workflow's executors by id.
-        states: Those that keep a state.
-        run_port: What handlers see.
+        states: The executors that keep a state.
+        port_of: What handlers of a workflow of the tree see.
         keep: Stores a delivery that has finished, before its actor's next one begins; None to store none.
         slots: The deliveries under way, in canonical order; none between supersteps.
     """
 
-    executors: Mapping[str, Executor]
     states: ExecutorStates
-    run_port: RunPort
+    port_of: Callable[[Place], RunPort]
     keep: Callable[[Mapping[int, Finished]], Awaitable[None]] | None = None
     slots: Sequence[Slot] = ()
-    _actors: dict[str, Actor] = attrs.Factory(dict)
+    _actors: dict[_Address, Actor] = attrs.Factory(dict)
+    _leaving: list[Actor] = attrs.Factory(list)
     _busy: int = 0
     _barrier: Handover[None] = attrs.Factory(Handover)
 
@@ -45,17 +50,24 @@ class ActorGroup:
         Returns:
             False as soon as one has failed; others may still be at work.
         """
-        batches: dict[str, list[Slot]] = {}
+        batches: dict[_Address, list[Slot]] = {}
         for slot in self.slots:
-            batches.setdefault(slot.delivery.target_id, []).append(slot)
+            executor_id, place = slot.delivery.target_id, slot.place
+            if executor_id not in place.definition.children:
+                batches.setdefault((place.names, executor_id), []).append(slot)
+        if not batches:
+            await trio.lowlevel.checkpoint()
+            return True
         self._busy = len(batches)
-        for executor_id, slots in batches.items():
-            actor = self._actors.get(executor_id)
+        for address, slots in batches.items():
+            actor = self._actors.get(address)
             if actor is not None:
                 actor.wake(slots)
                 continue
-            actor = self._actors[executor_id] = Actor(self.executors[executor_id], self.run_port, self.states, self)
-            nursery.start_soon(actor.main, slots, name=f"actor:{executor_id}")
+            names, executor_id = address
+            place = slots[0].place
+            actor = self._actors[address] = Actor(place.executors[executor_id], self.port_of(place), self.states, self)
+            nursery.start_soon(actor.main, slots, name=f"actor:{'/'.join((*names, executor_id))}")
         await self._barrier.take()
         return not self._busy
 
@@ -79,21 +91,33 @@ class ActorGroup:
         for actor in self._actors.values():
             actor.stop()
 
+    def stop_below(self, names: Names) -> None:
+        """Let the actors of a child end that is gone, and of what runs inside it."""
+        for address in [each for each in self._actors if each[0][: len(names)] == names]:
+            actor = self._actors.pop(address)
+            self._leaving.append(actor)
+            actor.stop()
+
     def dismiss(self) -> None:
         """Forget the actors and the runner, which know this group: without this a run would be cyclic garbage."""
         self._actors.clear()
+        self._leaving.clear()
         self.keep = None
 
     @property
-    def touched(self) -> Iterator[str]:
-        """Executors whose own state may not be the committed one: those at work, and those given what they had finished."""
-        yield from self._actors
-        yield from (slot.delivery.target_id for slot in self.slots)
+    def touched(self) -> Iterator[Section]:
+        """Where the state of an executor may not be the committed one: those at work, and those given what they had finished."""
+        yield from (actor.state_section for actor in self._actors.values())
+        yield from (slot.place.state_section(slot.delivery.target_id) for slot in self.slots)
 
     @property
-    def changed_by_stop(self) -> Iterator[str]:
-        """Executors whose `on_stop` may have changed their own state after it was committed."""
-        return (id_ for id_, actor in self._actors.items() if type(actor.executor).on_stop is not Executor.on_stop)
+    def changed_by_stop(self) -> Iterator[Section]:
+        """Where `on_stop` may have changed an executor's own state after it was committed."""
+        return (
+            actor.state_section
+            for actor in self._actors.values()
+            if type(actor.executor).on_stop is not Executor.on_stop
+        )
 
     @property
     def failed(self) -> list[Slot]:
@@ -106,18 +130,28 @@ class ActorGroup:
         return {slot.index: slot.finished for slot in self.slots if slot.finished is not None}
 
     @property
-    def states_after(self) -> dict[str, Any]:
+    def states_after(self) -> dict[Section, Any]:
         """The state that finished deliveries left each stateful executor in."""
         return {
-            each.delivery.target_id: each.state_after
-            for each in self.finished.values()
-            if each.state_after is not REMOVED
+            slot.place.state_section(slot.delivery.target_id): slot.finished.state_after
+            for slot in self.slots
+            if slot.finished is not None and slot.finished.state_after is not REMOVED
         }
+
+    @property
+    def done(self) -> dict[Names, list[Finished]]:
+        """Finished deliveries in canonical order, by workflow of the tree."""
+        done: dict[Names, list[Finished]] = {}
+        for slot in self.slots:
+            if slot.finished is not None:
+                done.setdefault(slot.place.names, []).append(slot.finished)
+        return done
 
     @property
     def stop_errors(self) -> list[Exception]:
         """What `on_stop` hooks raised."""
-        return [actor.stop_error for actor in self._actors.values() if actor.stop_error is not None]
+        actors = (*self._actors.values(), *self._leaving)
+        return [actor.stop_error for actor in actors if actor.stop_error is not None]
 
     def first_error(self) -> BaseException:
         """The error to raise when handlers failed: the first in canonical order; the others are named in its notes."""

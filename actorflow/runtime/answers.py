@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import trio
 
-from actorflow.core.effects import PendingRequest
+from actorflow.core.subworkflows import LocatedRequest
 from actorflow.runtime.opening import check_answer
 
 __all__ = ["Answers"]
@@ -23,34 +23,34 @@ class Answers:
     """
 
     closed: bool = False
-    _given: list[tuple[PendingRequest, Any]] = attrs.Factory(list)
-    _taken: list[tuple[PendingRequest, Any]] = attrs.Factory(list)
+    _given: list[tuple[LocatedRequest, Any]] = attrs.Factory(list)
+    _taken: list[tuple[LocatedRequest, Any]] = attrs.Factory(list)
     _arrived: trio.Event = attrs.Factory(trio.Event)
 
     def __bool__(self) -> bool:
         return bool(self._given)
 
-    def give(self, requests: Mapping[str, PendingRequest], request_id: str, value: Any) -> None:
+    def give(self, requests: Mapping[str, LocatedRequest], request_id: str, value: Any) -> None:
         """Check an answer and keep it.
 
         Raises:
             RequestNotFoundError: No such request is open, or it was answered already.
             ResponseTypeError: The answer does not fit.
         """
-        answered = {request.id for request, _ in (*self._taken, *self._given)}
+        answered = {located.request.id for located, _ in (*self._taken, *self._given)}
         unanswered = {id_: each for id_, each in requests.items() if id_ not in answered}
         self._given.append(check_answer(unanswered, request_id, value))
         self._arrived.set()
 
-    def take(self) -> list[tuple[PendingRequest, Any]]:
+    def take(self) -> list[tuple[LocatedRequest, Any]]:
         """Take what was given, to commit it."""
         given, self._given = self._given, []
         self._taken += given
         return given
 
-    def lost(self, requests: Mapping[str, PendingRequest]) -> list[tuple[PendingRequest, Any]]:
+    def lost(self, requests: Mapping[str, LocatedRequest]) -> list[tuple[LocatedRequest, Any]]:
         """What was given in vain: at the end of the run its requests are open still."""
-        return [(request, value) for request, value in (*self._taken, *self._given) if request.id in requests]
+        return [given for given in (*self._taken, *self._given) if given[0].request.id in requests]
 
     async def arrive(self) -> None:
         """Wait until an answer is there."""

@@ -13,6 +13,7 @@ from actorflow.checkpoint.codec.sections import SectionCodec
 from actorflow.core.effects import OutputKind
 from actorflow.core.merge import Reducer
 from actorflow.graph.graph import Graph
+from actorflow.graph.nesting import Nesting
 from actorflow.graph.signature import graph_signature
 
 __all__ = ["CheckpointFailures", "Definition"]
@@ -35,6 +36,7 @@ class Definition:
         strict: Whether a dropped message or a message changed in place is an error.
         checkpoint_failures: Whether a checkpoint that cannot be written fails the run.
         annotations: Every type that stored values may have.
+        children: The executors that hold a workflow, by id.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Definition:
     strict: bool
     checkpoint_failures: CheckpointFailures
     annotations: tuple[Any, ...]
+    children: Mapping[str, Nesting] = attrs.Factory(dict)
 
     @cached_property
     def signature(self) -> str:
@@ -56,7 +59,8 @@ class Definition:
     @cached_property
     def codec(self) -> SectionCodec:
         """Encodes with the types this graph declares; made when a storage is first used."""
-        return SectionCodec(TypeRegistry(self.annotations))
+        inner = {id_: each.scheme.codec for id_, each in self.children.items() if isinstance(each.scheme, Definition)}
+        return SectionCodec(TypeRegistry(self.annotations), inner)
 
     def output_kind(self, executor_id: str) -> OutputKind:
         """Who sees an executor's outputs."""

@@ -12,14 +12,14 @@ from actorflow.events import (
     ExecutorFailedEvent,
     FailedEvent,
     MessageDroppedEvent,
+    RequestInfoEvent,
     StatusEvent,
     WorkflowEvent,
     WorkflowRunState,
 )
 from actorflow.runtime.actor import Slot
-from actorflow.runtime.emitter import Emitter
 from actorflow.runtime.run import RunResult
-from actorflow.runtime.stream import EventLog
+from actorflow.runtime.stream import EventLog, EventSink
 
 __all__ = ["EndEvent", "end_events", "leaf", "result_of"]
 
@@ -28,21 +28,26 @@ EndEvent = tuple[type[WorkflowEvent], dict[str, Any]]
 
 
 def result_of(
-    snapshot: Snapshot, emitter: Emitter, status: WorkflowRunState, checkpoint_id: CheckpointID | None
+    snapshot: Snapshot,
+    requests: Sequence[RequestInfoEvent],
+    sink: EventSink,
+    status: WorkflowRunState,
+    checkpoint_id: CheckpointID | None,
 ) -> RunResult:
     """What a run came to.
 
     Args:
         snapshot: Where it ended.
-        emitter: Knows the events that told of requests.
+        requests: The open requests, as the events that told of them.
+        sink: Where its events went.
         status: How it ended.
         checkpoint_id: The checkpoint it ended on, if it had a storage.
     """
-    outputs, mark, sink = snapshot.outputs, snapshot.mark, emitter.sink
+    outputs, mark = snapshot.outputs, snapshot.mark
     return RunResult(
         outputs=[output.value for output in outputs if output.kind is OutputKind.OUTPUT],
         intermediate_outputs=[output.value for output in outputs if output.kind is OutputKind.INTERMEDIATE],
-        requests=tuple(map(emitter.request_event, snapshot.requests.values())),
+        requests=tuple(requests),
         status=status,
         log=sink if isinstance(sink, EventLog) else None,
         supersteps=snapshot.superstep - (mark.begun_at if mark else 0),
@@ -65,7 +70,8 @@ def end_events(
         status: How it ended.
     """
     for slot in failed:
-        yield ExecutorFailedEvent, {"executor_id": slot.delivery.target_id, "error": slot.error}
+        told = {"executor_id": slot.delivery.target_id, "error": slot.error}
+        yield ExecutorFailedEvent, told | ({"path": slot.place.path} if slot.place.path else {})
     for request, value in lost:
         dropped = {"reason": "discarded", "message": value, "source_id": None, "target_id": request.executor_id}
         yield MessageDroppedEvent, dropped

@@ -14,8 +14,9 @@ import attrs
 from actorflow.checkpoint.codec.sections import SectionCodec
 from actorflow.checkpoint.records import CheckpointID, JournalEntry, Lease
 from actorflow.checkpoint.storage import CheckpointStorage
-from actorflow.core.effects import Delivery, Finished
+from actorflow.core.effects import Finished
 from actorflow.errors import CheckpointError, CodecError
+from actorflow.graph.nesting import Names, Planned
 from actorflow.runtime.storing import storage_errors
 
 __all__ = ["Journal", "read_finished"]
@@ -38,12 +39,12 @@ class Journal:
     lease: Lease | None
     _written: tuple[CheckpointID | None, set[int]] = attrs.field(factory=lambda: (None, set()))
 
-    async def write(self, head: CheckpointID | None, finished: Mapping[int, Finished]) -> None:
+    async def write(self, head: CheckpointID | None, finished: Mapping[int, tuple[Names, Finished]]) -> None:
         """Write what is not written yet, all or none. One that cannot be encoded is left to be run again.
 
         Args:
             head: The checkpoint the superstep follows.
-            finished: What is finished of it, by place in the canonical order.
+            finished: What is finished of it and where in the tree of workflows, by place in the canonical order.
 
         Raises:
             CheckpointError: The storage failed.
@@ -53,8 +54,8 @@ class Journal:
             self._written = (head, set())
         entries = [
             entry
-            for index, each in finished.items()
-            if index not in self._written[1] and (entry := self._entry(head, index, each))
+            for index, (names, each) in finished.items()
+            if index not in self._written[1] and (entry := self._entry(head, index, names, each))
         ]
         if not entries:
             return
@@ -67,16 +68,16 @@ class Journal:
             raise
         self._written[1].update(entry.index for entry in entries)
 
-    def _entry(self, head: CheckpointID | None, index: int, finished: Finished) -> JournalEntry | None:
+    def _entry(self, head: CheckpointID | None, index: int, names: Names, finished: Finished) -> JournalEntry | None:
         try:
-            payload = self.codec.encode_finished(finished)
+            payload = self.codec.at(names).encode_finished(finished)
         except CodecError:  # the commit of the superstep raises it, and says where the value sits
             return None
         return JournalEntry(workflow_id=self.workflow_id, checkpoint_id=head, index=index, payload=payload)
 
 
 async def read_finished(
-    storage: CheckpointStorage, workflow_id: str, head: CheckpointID, inflight: Sequence[Delivery], codec: SectionCodec
+    storage: CheckpointStorage, workflow_id: str, head: CheckpointID, planned: Sequence[Planned], codec: SectionCodec
 ) -> dict[int, Finished]:
     """What is finished of the superstep that follows a workflow id's head.
 
@@ -84,18 +85,18 @@ async def read_finished(
         storage: Where the journal is.
         workflow_id: Whose journal.
         head: The checkpoint.
-        inflight: The superstep's deliveries.
-        codec: Decodes them.
+        planned: The superstep's deliveries.
+        codec: Decodes them, with those of the workflows that run inside.
 
     Raises:
         CheckpointError: The storage failed, or an entry is damaged.
     """
-    if not inflight or not hasattr(storage, "read_journal"):
+    if not planned or not hasattr(storage, "read_journal"):
         return {}
     with storage_errors(f"the journal of workflow {workflow_id!r} could not be read"):
         entries = await storage.read_journal(workflow_id, head)
     return {
-        entry.index: codec.decode_finished(inflight[entry.index], entry.payload)
+        entry.index: codec.at(each.names).decode_finished(each.delivery, entry.payload)
         for entry in entries
-        if entry.index < len(inflight)
+        if entry.index < len(planned) and (each := planned[entry.index])
     }

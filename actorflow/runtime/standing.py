@@ -17,6 +17,7 @@ from actorflow.core.effects import Finished
 from actorflow.core.snapshot import Snapshot
 from actorflow.errors import CheckpointNotFoundError
 from actorflow.events import RequestInfoEvent
+from actorflow.graph.nesting import Names
 from actorflow.graph.routing import Dropped
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.storing import storage_errors
@@ -43,7 +44,7 @@ class Standing:
     storage: CheckpointStorage | None = None
     ledger: Ledger | None = None
     finished: dict[int, Finished] = attrs.Factory(dict)
-    leftovers: list[Dropped] = attrs.Factory(list)
+    leftovers: list[tuple[Names, Dropped]] = attrs.Factory(list)
     told: dict[str, RequestInfoEvent] = attrs.Factory(dict)
 
     @property

@@ -23,6 +23,7 @@ from actorflow.core.effects import (
     Write,
     WriteKind,
 )
+from actorflow.core.subworkflows import ChildInput
 from actorflow.errors import CodecError, StateTypeError
 
 __all__ = ["Forms"]
@@ -73,6 +74,16 @@ class Forms:
         target_id, data, sources, request = lowered
         value = self.codec.decode(data, f"message to {target_id!r}")
         return Delivery(target_id, value, tuple(sources), None if request is None else self.raise_request(request))
+
+    def lower_input(self, given: ChildInput) -> list[Any]:
+        """Write down an input that waits for a child."""
+        value = self.codec.encode(given.value, f"input of {given.executor_id!r}")
+        return [given.executor_id, value, given.origin]
+
+    def raise_input(self, lowered: Any) -> ChildInput:
+        """Read an input that waits for a child."""
+        executor_id, data, origin = lowered
+        return ChildInput(executor_id, self.codec.decode(data, f"input of {executor_id!r}"), origin)
 
     def lower_output(self, output: Output) -> list[Any]:
         """Write an output down."""

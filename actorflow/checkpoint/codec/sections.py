@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from actorflow.checkpoint.codec.effects import Forms
@@ -10,17 +10,23 @@ from actorflow.checkpoint.codec.registry import TypeRegistry
 from actorflow.checkpoint.codec.values import Codec
 from actorflow.core.effects import Delivery, Finished
 from actorflow.core.snapshot import (
+    CHILDREN,
+    COUNTS,
     EXECUTORS,
     INFLIGHT,
+    INPUTS,
     JOINS,
     OUTPUTS,
     REQUESTS,
     RUN,
     STATE,
+    STEPS,
     RunMark,
     Section,
     Snapshot,
+    split_table,
 )
+from actorflow.core.subworkflows import executor_of
 from actorflow.errors import CodecError
 
 __all__ = ["CHAIN_KEY", "SectionCodec", "section_key"]
@@ -39,9 +45,11 @@ class SectionCodec:
 
     Args:
         registry: Those types.
+        children: The same for the workflows that run inside executors, by executor id.
     """
 
-    def __init__(self, registry: TypeRegistry) -> None:
+    def __init__(self, registry: TypeRegistry, children: Mapping[str, SectionCodec] | None = None) -> None:
+        self._children = children or {}
         self._codec = Codec(registry)
         self._forms = forms = Forms(registry, self._codec)
         self._encoders: dict[str, Callable[[str, Any], bytes]] = {
@@ -52,6 +60,10 @@ class SectionCodec:
             INFLIGHT[0]: lambda _, deliveries: self._plain([*map(forms.lower_delivery, deliveries)]),
             OUTPUTS: lambda _, outputs: self._plain([*map(forms.lower_output, outputs)]),
             RUN[0]: lambda _, mark: self._plain([mark.origin, mark.begun_at]),
+            CHILDREN: lambda _, value: self._plain(value),
+            COUNTS: lambda _, count: self._plain(count),
+            STEPS[0]: lambda _, count: self._plain(count),
+            INPUTS: lambda _, given: self._plain(forms.lower_input(given)),
         }
         self._decoders: dict[str, Callable[[str, bytes], Any]] = {
             STATE: lambda name, data: self._codec.decode(data, f"state[{name!r}]"),
@@ -61,6 +73,10 @@ class SectionCodec:
             INFLIGHT[0]: lambda _, data: tuple(map(forms.raise_delivery, self._decoded(data, "messages"))),
             OUTPUTS: lambda _, data: tuple(map(forms.raise_output, self._decoded(data, "outputs"))),
             RUN[0]: lambda _, data: RunMark(*self._decoded(data, "run")),
+            CHILDREN: lambda _, data: self._decoded(data, "child"),
+            COUNTS: lambda _, data: self._count(data, "count of inputs"),
+            STEPS[0]: lambda _, data: self._count(data, "count of supersteps"),
+            INPUTS: lambda _, data: forms.raise_input(self._decoded(data, "input")),
         }
 
     def encode(self, section: Section, value: Any) -> bytes:
@@ -70,7 +86,22 @@ class SectionCodec:
             CodecError: Some value in it cannot be stored exactly; names where it sits.
         """
         table, name = section
-        return self._encoders[table](name, value)
+        names, own = split_table(table)
+        return self.at(names)._encoders[own](name, value)  # noqa: SLF001 - its own kind
+
+    def at(self, names: Sequence[str]) -> SectionCodec:
+        """The codec of a workflow that runs inside, by the names that lead to it.
+
+        Raises:
+            CodecError: This graph has no such executor.
+        """
+        codec = self
+        for child in names:
+            inner = codec._children.get(executor_of(child))
+            if inner is None:
+                raise CodecError(f"child {child!r}", f"no executor {executor_of(child)!r} holds a workflow here")
+            codec = inner
+        return codec
 
     def decode(self, contents: Mapping[str, bytes], superstep: int) -> Snapshot:
         """Rebuild a snapshot from a checkpoint's contents.
@@ -87,17 +118,20 @@ class SectionCodec:
             if key == CHAIN_KEY:
                 continue
             table, _, name = key.partition("/")
-            decoder = self._decoders.get(table)
-            if decoder is None:
-                raise CodecError(key, "is a section of no known kind; it was written by something newer, or is damaged")
-            try:
-                value = decoder(name, data)
-            except (TypeError, ValueError, KeyError, IndexError) as error:
-                if isinstance(error, CodecError):
-                    raise
-                raise CodecError(key, f"does not have the form of a stored {table} ({error})") from error
-            snapshot.apply({(table, name): value})
+            snapshot.apply({(table, name): self._decode_one(key, table, name, data)})
         return snapshot
+
+    def _decode_one(self, key: str, table: str, name: str, data: bytes) -> Any:
+        names, own = split_table(table)
+        decoder = self.at(names)._decoders.get(own)  # noqa: SLF001 - its own kind
+        if decoder is None:
+            raise CodecError(key, "is a section of no known kind; it was written by something newer, or is damaged")
+        try:
+            return decoder(name, data)
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            if isinstance(error, CodecError):
+                raise
+            raise CodecError(key, f"does not have the form of a stored {own} ({error})") from error
 
     def encode_chain(self, count: int, size: int) -> bytes:
         """Encode the length of a chain of deltas."""
@@ -113,6 +147,12 @@ class SectionCodec:
         if not isinstance(length, list) or [type(each) for each in length] != [int, int]:
             raise CodecError("chain", f"is {length!r}, not a number of deltas and of bytes")
         return length[0], length[1]
+
+    def _count(self, data: bytes, what: str) -> int:
+        count = self._decoded(data, what)
+        if type(count) is not int or count < 0:
+            raise CodecError(what, f"is {count!r}, not a number from 0")
+        return count
 
     def _plain(self, value: Any) -> bytes:
         return self._codec.encode(value, "checkpoint")

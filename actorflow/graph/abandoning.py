@@ -1,0 +1,49 @@
+"""Giving up what a workflow has not finished, in itself and in those that run inside it."""
+
+from __future__ import annotations
+
+from actorflow.core.effects import REMOVED, Delivery
+from actorflow.core.snapshot import CHILDREN, INFLIGHT, INPUTS, Changes, Snapshot, inside
+from actorflow.core.subworkflows import executor_of, is_isolated
+from actorflow.graph.committing import drop_joins
+from actorflow.graph.nesting import Names, Scheme
+from actorflow.graph.routing import Dropped
+
+__all__ = ["abandon"]
+
+
+def abandon(scheme: Scheme, snapshot: Snapshot, names: Names = ()) -> tuple[Changes, list[tuple[Names, Dropped]]]:
+    """Let go of what is in flight and of what joins hold; open requests stay, with the children that asked.
+
+    Args:
+        scheme: The definition's.
+        snapshot: What is given up.
+        names: Where it is.
+
+    Returns:
+        What this changes, addressed from there, and what is lost by it.
+    """
+    changes: Changes = {}
+    lost = [_discarded(delivery) for delivery in snapshot.inflight]
+    if snapshot.inflight:
+        changes[INFLIGHT] = ()
+    lost += drop_joins(scheme.graph, snapshot, changes)
+    for turn, given in snapshot.table(INPUTS).items():
+        lost.append(Dropped("discarded", given.value, None, given.executor_id))
+        changes[INPUTS, turn] = REMOVED
+    dropped = [(names, each) for each in lost]
+    for child, inner in snapshot.children.items():
+        nested = scheme.children[executor_of(child)].scheme
+        inner_changes, inner_dropped = abandon(nested, inner, (*names, child))
+        dropped += inner_dropped
+        if is_isolated(child) and not inner.is_asking:
+            changes.update(inside(child, dict.fromkeys(inner.sections(), REMOVED)))
+            changes[CHILDREN, child] = REMOVED
+        else:
+            changes.update(inside(child, inner_changes))
+    return changes, dropped
+
+
+def _discarded(delivery: Delivery) -> Dropped:
+    source = delivery.source_ids[0] if len(delivery.source_ids) == 1 else None
+    return Dropped("discarded", delivery.value, source, delivery.target_id)

@@ -1,0 +1,335 @@
+"""Committing a superstep of a workflow and of those that run inside its executors, as one.
+
+What a child yielded becomes a message (or an output) of the executor it runs inside, after the messages of the parent's
+own deliveries and in the order of the children. An executor's inputs wait for their turn: an executor with one child that
+keeps its state gives it the next input when it has nothing left to do; one with a child for each input has at most
+`concurrency` of them at work. A child that only waits for an answer takes up no place.
+
+Like `actorflow.graph.committing`, a plain function of values, but for users' conditions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from actorflow.core.effects import REMOVED, Delivery, Effects, Finished, Output, OutputKind, Sent
+from actorflow.core.snapshot import (
+    CHILDREN,
+    COUNTS,
+    INFLIGHT,
+    INPUTS,
+    OUTPUTS,
+    REQUESTS,
+    RUN,
+    STEPS,
+    Changes,
+    RunMark,
+    Snapshot,
+    inside,
+    split_table,
+)
+from actorflow.core.subworkflows import (
+    ChildInput,
+    LocatedRequest,
+    SubWorkflowRequest,
+    SubWorkflowResponse,
+    child_name,
+    executor_of,
+)
+from actorflow.graph.committing import commit_superstep, drop_joins
+from actorflow.graph.nesting import Names, Nesting, Scheme
+from actorflow.graph.routing import Dropped
+
+__all__ = ["Completed", "TreeResult", "commit_tree"]
+
+
+@attrs.frozen
+class Completed:
+    """A child that has nothing left to do.
+
+    Attributes:
+        names: Where it is.
+        is_gone: Whether it is of no further use.
+        sent: Messages that its last superstep made the executor send that holds it.
+        outputs: Outputs, likewise.
+    """
+
+    names: Names
+    is_gone: bool
+    sent: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+
+
+@attrs.define(eq=False)
+class TreeResult:
+    """What a superstep did.
+
+    Attributes:
+        changes: To be committed.
+        dropped: Messages that nothing took, and where.
+        requests: New requests for the outside world, and where.
+        completed: Children that have nothing left to do.
+    """
+
+    changes: Changes = attrs.Factory(dict)
+    dropped: list[tuple[Names, Dropped]] = attrs.Factory(list)
+    requests: list[LocatedRequest] = attrs.Factory(list)
+    completed: list[Completed] = attrs.Factory(list)
+
+
+def commit_tree(
+    scheme: Scheme, snapshot: Snapshot, done: Mapping[Names, Sequence[Finished]], superstep: int
+) -> Generator[Any, Any, TreeResult]:
+    """Work out what a finished superstep changes.
+
+    Args:
+        scheme: The definition's.
+        snapshot: The state before it.
+        done: What its deliveries did, in canonical order, by level.
+        superstep: Its number.
+
+    Yields:
+        What a condition or selection returned; send back its final value.
+
+    Raises:
+        Exception: As `actorflow.graph.committing.commit_superstep`.
+    """
+    total = TreeResult()
+    level = _Level(scheme, snapshot, (), total)
+    touched = {names[:depth] for names in done for depth in range(len(names) + 1)}
+    yield from level.commit(done, touched, superstep)
+    total.changes = level.changes
+    total.requests = level.requests
+    return total
+
+
+@attrs.define(eq=False)
+class _Level:
+    """One level of the tree in one commit.
+
+    Attributes:
+        scheme: Its own.
+        snapshot: Its state before.
+        names: Where it is.
+        total: Collects what is told of the whole tree.
+        changes: What changes here and below, addressed from here.
+        requests: New requests that surface here, located from here.
+        outputs: What its own executors yielded.
+        is_at_work: Whether it has anything to do in the next superstep, here or below.
+        is_asking: Whether a request is open here or below.
+    """
+
+    scheme: Scheme
+    snapshot: Snapshot
+    names: Names
+    total: TreeResult
+    changes: Changes = attrs.Factory(dict)
+    requests: list[LocatedRequest] = attrs.Factory(list)
+    outputs: list[Output] = attrs.Factory(list)
+    is_at_work: bool = False
+    is_asking: bool = False
+    _working: dict[str, bool] = attrs.Factory(dict)
+    _asking: dict[str, bool] = attrs.Factory(dict)
+
+    def commit(
+        self, done: Mapping[Names, Sequence[Finished]], touched: set[Names], superstep: int
+    ) -> Generator[Any, Any, None]:
+        """Commit the children that took part, then what they and this level's own deliveries did here."""
+        own = done.get(self.names, ())
+        by_children: list[Finished] = []
+        for child in self.snapshot.children:
+            if (*self.names, child) in touched:
+                by_children.append((yield from self._commit_child(child, done, touched)))
+        if self.scheme.children:
+            self._take_inputs(own, superstep)
+        result = yield from commit_superstep(
+            self.scheme.graph,
+            self.snapshot,
+            [*own, *by_children],
+            superstep,
+            reducers=self.scheme.reducers,
+            strict=self.scheme.strict,
+            awaited=self._awaited(),
+        )
+        if self.names:
+            self.outputs = list(result.changes.pop((OUTPUTS, str(superstep)), ()))
+            if own:
+                result.changes[STEPS] = superstep
+        self.changes.update(result.changes)
+        self.is_at_work = bool(result.changes[INFLIGHT]) or any(map(self._works, self._alive()))
+        self.is_asking = bool(self.snapshot.requests or result.requests) or any(map(self._asks, self._alive()))
+        self.total.dropped += [(self.names, each) for each in result.dropped]
+        self.requests += [LocatedRequest((), each) for each in result.requests]
+
+    # The children.
+
+    def _commit_child(
+        self, child: str, done: Mapping[Names, Sequence[Finished]], touched: set[Names]
+    ) -> Generator[Any, Any, Finished]:
+        """Commit a child; returns what it did here, as if the executor that holds it had done it."""
+        executor_id = executor_of(child)
+        nesting, snapshot, names = (
+            self.scheme.children[executor_id],
+            self.snapshot.children[child],
+            (*self.names, child),
+        )
+        level = _Level(nesting.scheme, snapshot, names, self.total)
+        yield from level.commit(done, touched, snapshot.superstep + (names in done))
+        self.changes.update(inside(child, level.changes))
+        self._working[child], self._asking[child] = level.is_at_work, level.is_asking
+        effects = self._effects_of(level, child, executor_id, nesting)
+        if not (level.is_at_work or level.is_asking):
+            self._complete(child, nesting, effects)
+        return Finished(Delivery(executor_id, None), effects, {}, REMOVED)
+
+    def _effects_of(self, level: _Level, child: str, executor_id: str, nesting: Nesting) -> Effects:
+        effects = Effects()
+        values = [output.value for output in level.outputs if output.kind is OutputKind.OUTPUT]
+        if nesting.is_direct:
+            kind = self.scheme.output_kind(executor_id)
+            effects.outputs = [Output(executor_id, value, kind) for value in values]
+        else:
+            effects.sent = [Sent(value) for value in values]
+        for each in level.requests:
+            path = (child, *each.names)
+            if nesting.propagates:
+                self.requests.append(LocatedRequest(path, each.request))
+            else:
+                request = each.request
+                effects.sent.append(Sent(SubWorkflowRequest(request.id, executor_id, request.data, ":".join(path))))
+        return effects
+
+    def _complete(self, child: str, nesting: Nesting, effects: Effects) -> None:
+        sent, outputs = ([each.value for each in made] for made in (effects.sent, effects.outputs))
+        self.total.completed.append(Completed((*self.names, child), nesting.isolates, tuple(sent), tuple(outputs)))
+        if nesting.isolates:
+            self._remove(child)
+
+    def _remove(self, child: str) -> None:
+        """Let go of a child and of all it held."""
+        self.changes = {section: value for section, value in self.changes.items() if not _is_inside(child, section[0])}
+        held = dict.fromkeys(self.snapshot.children[child].sections(), REMOVED)
+        self.changes.update(inside(child, held))
+        self.changes[CHILDREN, child] = REMOVED
+
+    # Inputs.
+
+    def _take_inputs(self, own: Sequence[Finished], superstep: int) -> None:
+        """Put what was delivered to executors that hold workflows in line, and start what has its turn."""
+        mark = self.snapshot.mark
+        waiting: dict[str, ChildInput] = {}
+        for number, each in enumerate(own):
+            executor_id, value = each.delivery.target_id, each.delivery.value
+            nesting = self.scheme.children.get(executor_id)
+            if nesting is None:
+                continue
+            if isinstance(value, SubWorkflowResponse) and not nesting.propagates:
+                self._answer(value, executor_id)
+                continue
+            count = self.changes.get((COUNTS, executor_id), self.snapshot.get((COUNTS, executor_id)))
+            turn = 1 if count is REMOVED else count + 1
+            self.changes[COUNTS, executor_id] = turn
+            origin = f"{mark.origin if mark else ''}-{superstep}-{number}"
+            waiting[child_name(executor_id, turn)] = ChildInput(executor_id, value, origin)
+        self._start(waiting)
+
+    def _start(self, fresh: Mapping[str, ChildInput]) -> None:
+        queue = self.snapshot.table(INPUTS)
+        if not queue and not fresh:
+            return
+        places = {executor_id: self._places(executor_id) for executor_id in self.scheme.children}
+        for source in (queue, fresh):
+            for turn, waiting in source.items():
+                if places[waiting.executor_id]:
+                    places[waiting.executor_id] -= 1
+                    self._begin(turn, waiting)
+                    if source is queue:
+                        self.changes[INPUTS, turn] = REMOVED
+                elif source is fresh:
+                    self.changes[INPUTS, turn] = waiting
+                elif not any(places.values()):
+                    break
+
+    def _places(self, executor_id: str) -> int:
+        at_work = sum(executor_of(child) == executor_id and self._works(child) for child in self._alive())
+        nesting = self.scheme.children[executor_id]
+        return max(0, (nesting.concurrency if nesting.isolates else 1) - at_work)
+
+    def _begin(self, turn: str, given: ChildInput) -> None:
+        nesting = self.scheme.children[given.executor_id]
+        child = turn if nesting.isolates else child_name(given.executor_id, None)
+        snapshot = self.snapshot.children.get(child, Snapshot())
+        changes = self._changes_inside(child)
+        superstep = changes.get(STEPS, snapshot.superstep)
+        graph = nesting.scheme.graph
+        self.total.dropped += [((*self.names, child), each) for each in drop_joins(graph, snapshot, changes)]
+        changes[INFLIGHT] = (Delivery(graph.start_id, given.value),)
+        changes[RUN] = RunMark(given.origin, superstep)
+        self.changes[CHILDREN, child] = True
+        self.changes.update(inside(child, changes))
+        self._working[child] = True
+
+    def _answer(self, response: SubWorkflowResponse, executor_id: str) -> None:
+        """Give an answer to the child that asked; a second one in the same superstep finds nothing open any more."""
+        asker = response.child.partition(":")[0]
+        table = f"@{response.child}|"
+        section = (f"{table}{REQUESTS}", response.request_id)
+        request = self.changes.get(section, self.snapshot.get(section))
+        if request is REMOVED:
+            self.total.dropped.append((self.names, Dropped("discarded", response, None, executor_id)))
+            return
+        place = (f"{table}{INFLIGHT[0]}", INFLIGHT[1])
+        inflight = self.changes.get(place, self.snapshot.get(place))
+        answer = Delivery(request.executor_id, response.value, (), request)
+        self.changes[section] = REMOVED
+        self.changes[place] = (answer,) if inflight is REMOVED else (*inflight, answer)
+        self._working[asker] = True
+
+    # What the children are doing, after this commit.
+
+    def _alive(self) -> Iterator[str]:
+        """The children there are after this commit."""
+        for child in self.snapshot.children:
+            if self.changes.get((CHILDREN, child)) is not REMOVED:
+                yield child
+        for table, name in self.changes:
+            if table == CHILDREN and name not in self.snapshot.children:
+                yield name
+
+    def _works(self, child: str) -> bool:
+        known = self._working.get(child)
+        return self.snapshot.children[child].is_at_work if known is None else known
+
+    def _asks(self, child: str) -> bool:
+        known = self._asking.get(child)
+        if known is None:
+            inner = self.snapshot.children.get(child)
+            return inner is not None and inner.is_asking
+        return known
+
+    def _awaited(self) -> list[str]:
+        """Executors that may still send because of what runs inside them."""
+        if not self.scheme.children:
+            return []
+        alive = [
+            executor_of(child)
+            for child in self._alive()
+            if self._works(child) or (self.scheme.children[executor_of(child)].propagates and self._asks(child))
+        ]
+        return list(dict.fromkeys(alive))
+
+    def _changes_inside(self, child: str) -> Changes:
+        """What this commit has changed in a child so far, addressed from there."""
+        prefix = len(child) + 2
+        return {
+            (table[prefix:], name): value
+            for (table, name), value in self.changes.items()
+            if split_table(table)[0] == (child,)
+        }
+
+
+def _is_inside(child: str, table: str) -> bool:
+    return split_table(table)[0][:1] == (child,)
