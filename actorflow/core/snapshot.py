@@ -10,15 +10,17 @@ that one commit moves all of them. Their sections are addressed from the top, by
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from actorflow.core.effects import REMOVED, Delivery, Output, PendingRequest
+from actorflow.core.subworkflows import turn_of
 
 __all__ = [
-    "CHILDREN", "COUNTS", "EXECUTORS", "INFLIGHT", "INPUTS", "JOINS", "OUTPUTS", "REQUESTS", "RUN", "STATE", "STEPS",
+    "CHILDREN", "COUNT", "EXECUTORS", "INFLIGHT", "INPUTS", "JOINS", "OUTPUTS", "REQUESTS", "RUN", "STATE", "STEPS",
     "Changes", "RunMark", "Section", "Snapshot", "inside", "split_table",
 ]  # fmt: skip
 
@@ -38,11 +40,10 @@ CHILDREN = "child"
 """The children there are, by name."""
 INPUTS = "input"
 """Inputs of children that wait for their turn."""
-COUNTS = "count"
-"""How many inputs an executor that holds a workflow has had, by its id."""
-
 INFLIGHT: Section = ("inflight", "")
 """The deliveries of the next superstep, in canonical order."""
+COUNT: Section = ("count", "")
+"""How many inputs of children there have been."""
 RUN: Section = ("run", "")
 """The `RunMark` of the run that is under way or ended last."""
 STEPS: Section = ("steps", "")
@@ -68,6 +69,19 @@ def split_table(table: str) -> tuple[tuple[str, ...], str]:
     return tuple(path.split(":")), own
 
 
+def _keep_in_turn(by_name: dict[str, Any]) -> None:
+    """Put the last one of a mapping where it belongs; it is last already, but for what is taken back or read from bytes.
+
+    The order of children, and of inputs that wait, decides what a superstep delivers; so it is a function of their names,
+    and not of how a workflow came to stand where it stands.
+    """
+    names = [*itertools.islice(reversed(by_name), 2)]
+    if len(names) == 2 and turn_of(names[0]) < turn_of(names[1]):
+        in_turn = sorted(by_name.items(), key=lambda item: turn_of(item[0]))
+        by_name.clear()
+        by_name.update(in_turn)
+
+
 @attrs.frozen
 class RunMark:
     """Where the run began that the state is part of; a resumed run takes it over.
@@ -88,7 +102,7 @@ class Snapshot:
     Attributes:
         tables: Values by table and name.
         superstep: Number of the superstep whose effects were applied last; 0 after an entry.
-        children: Snapshots of the workflows that run inside its executors, by name, oldest first.
+        children: Snapshots of the workflows that run inside its executors, by name, in the order of their inputs.
     """
 
     tables: dict[str, dict[str, Any]] = attrs.Factory(dict)
@@ -132,14 +146,18 @@ class Snapshot:
                 if table == CHILDREN:
                     self.children.pop(name, None)
             else:
-                self.tables.setdefault(table, {})[name] = value
+                values = self.tables.setdefault(table, {})
+                values[name] = value
+                if table == INPUTS:
+                    _keep_in_turn(values)
 
     def _apply_inside(self, table: str, name: str, value: Any) -> None:
         names, own = split_table(table)
         if value is not REMOVED:
             child = self
             for each in names:
-                child = child.children.setdefault(each, Snapshot())
+                known = child.children.get(each)
+                child = child._begin(each) if known is None else known
         else:
             found = self.find(names)
             if found is None:
@@ -148,6 +166,11 @@ class Snapshot:
         child.apply({(own, name): value})
         if own == STEPS[0]:
             child.superstep = 0 if value is REMOVED else value
+
+    def _begin(self, name: str) -> Snapshot:
+        child = self.children[name] = Snapshot()
+        _keep_in_turn(self.children)
+        return child
 
     def sections(self) -> list[Section]:
         """The address of every value, those of children last."""
@@ -170,11 +193,6 @@ class Snapshot:
     def is_at_work(self) -> bool:
         """Whether a superstep would do anything: here, or in a child."""
         return bool(self.inflight) or any(child.is_at_work for child in self.children.values())
-
-    @property
-    def is_asking(self) -> bool:
-        """Whether a request is open: here, or in a child."""
-        return bool(self.requests) or any(child.is_asking for child in self.children.values())
 
     @property
     def mark(self) -> RunMark | None:

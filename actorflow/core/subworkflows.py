@@ -19,6 +19,7 @@ __all__ = [
     "executor_of",
     "is_isolated",
     "path_of",
+    "turn_of",
 ]
 
 
@@ -95,10 +96,16 @@ def child_name(executor_id: str, number: int | None) -> str:
 
     Args:
         executor_id: The executor it runs inside.
-        number: Which of the executor's inputs it is for; None for an executor with one child that keeps its state.
+        number: Which of the inputs it is for; None for an executor with one child that keeps its state.
     """
     name = quote(executor_id, safe="")
     return name if number is None else f"{name}#{number}"
+
+
+def turn_of(name: str) -> tuple[int, str]:
+    """Where a child stands among its siblings: those that keep their state first, then by their inputs."""
+    executor, _, number = name.partition("#")
+    return int(number or 0), executor
 
 
 def executor_of(name: str) -> str:

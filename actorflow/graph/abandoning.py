@@ -6,10 +6,10 @@ from actorflow.core.effects import REMOVED, Delivery
 from actorflow.core.snapshot import CHILDREN, INFLIGHT, INPUTS, Changes, Snapshot, inside
 from actorflow.core.subworkflows import executor_of, is_isolated
 from actorflow.graph.committing import drop_joins
-from actorflow.graph.nesting import Names, Scheme
+from actorflow.graph.nesting import Names, Scheme, all_requests, is_asking
 from actorflow.graph.routing import Dropped
 
-__all__ = ["abandon"]
+__all__ = ["abandon", "discard"]
 
 
 def abandon(scheme: Scheme, snapshot: Snapshot, names: Names = ()) -> tuple[Changes, list[tuple[Names, Dropped]]]:
@@ -36,12 +36,21 @@ def abandon(scheme: Scheme, snapshot: Snapshot, names: Names = ()) -> tuple[Chan
         nested = scheme.children[executor_of(child)].scheme
         inner_changes, inner_dropped = abandon(nested, inner, (*names, child))
         dropped += inner_dropped
-        if is_isolated(child) and not inner.is_asking:
+        if is_isolated(child) and not is_asking(nested, inner):
+            dropped += discard(inner, (*names, child))
             changes.update(inside(child, dict.fromkeys(inner.sections(), REMOVED)))
             changes[CHILDREN, child] = REMOVED
         else:
             changes.update(inside(child, inner_changes))
     return changes, dropped
+
+
+def discard(snapshot: Snapshot, names: Names) -> list[tuple[Names, Dropped]]:
+    """Tell of the open requests of a workflow that is let go, and of those that run inside it."""
+    return [
+        (each.names, Dropped("discarded", each.request.data, each.request.executor_id, None))
+        for each in all_requests(snapshot, names)
+    ]
 
 
 def _discarded(delivery: Delivery) -> Dropped:

@@ -17,7 +17,17 @@ from actorflow.core.snapshot import Snapshot
 from actorflow.core.subworkflows import LocatedRequest, executor_of
 from actorflow.graph.graph import Graph
 
-__all__ = ["Names", "Nesting", "Planned", "Scheme", "open_requests", "plan", "request_types"]
+__all__ = [
+    "Names",
+    "Nesting",
+    "Planned",
+    "Scheme",
+    "all_requests",
+    "is_asking",
+    "open_requests",
+    "plan",
+    "request_types",
+]
 
 Names = tuple[str, ...]
 """Names of the children that lead from the top to a level of the tree."""
@@ -103,6 +113,19 @@ def open_requests(scheme: Scheme, snapshot: Snapshot, names: Names = ()) -> Iter
         nesting = scheme.children[executor_of(child)]
         if nesting.propagates:
             yield from open_requests(nesting.scheme, inner, (*names, child))
+
+
+def is_asking(scheme: Scheme, snapshot: Snapshot) -> bool:
+    """Whether something outside a workflow may have to answer it."""
+    return next(open_requests(scheme, snapshot), None) is not None
+
+
+def all_requests(snapshot: Snapshot, names: Names = ()) -> Iterator[LocatedRequest]:
+    """Every open request of the tree, those among them that only a workflow of the tree may answer."""
+    for request in snapshot.requests.values():
+        yield LocatedRequest(names, request)
+    for child, inner in snapshot.children.items():
+        yield from all_requests(inner, (*names, child))
 
 
 def request_types(scheme: Scheme) -> Iterator[tuple[Any, Any]]:

@@ -18,7 +18,7 @@ import attrs
 from actorflow.core.effects import REMOVED, Delivery, Effects, Finished, Output, OutputKind, Sent
 from actorflow.core.snapshot import (
     CHILDREN,
-    COUNTS,
+    COUNT,
     INFLIGHT,
     INPUTS,
     OUTPUTS,
@@ -39,8 +39,9 @@ from actorflow.core.subworkflows import (
     child_name,
     executor_of,
 )
+from actorflow.graph.abandoning import discard
 from actorflow.graph.committing import commit_superstep, drop_joins
-from actorflow.graph.nesting import Names, Nesting, Scheme
+from actorflow.graph.nesting import Names, Nesting, Scheme, is_asking
 from actorflow.graph.routing import Dropped
 
 __all__ = ["Completed", "TreeResult", "commit_tree"]
@@ -119,7 +120,7 @@ class _Level:
         requests: New requests that surface here, located from here.
         outputs: What its own executors yielded.
         is_at_work: Whether it has anything to do in the next superstep, here or below.
-        is_asking: Whether a request is open here or below.
+        is_asking: Whether a request that others may have to answer is open here or below.
     """
 
     scheme: Scheme
@@ -142,7 +143,7 @@ class _Level:
         by_children: list[Finished] = []
         for child in self.snapshot.children:
             if (*self.names, child) in touched:
-                by_children.append((yield from self._commit_child(child, done, touched)))
+                by_children.append((yield from self._commit_child(child, done, touched)))  # noqa: PERF401 - it yields
         if self.scheme.children:
             self._take_inputs(own, superstep)
         result = yield from commit_superstep(
@@ -178,11 +179,16 @@ class _Level:
         )
         level = _Level(nesting.scheme, snapshot, names, self.total)
         yield from level.commit(done, touched, snapshot.superstep + (names in done))
-        self.changes.update(inside(child, level.changes))
         self._working[child], self._asking[child] = level.is_at_work, level.is_asking
         effects = self._effects_of(level, child, executor_id, nesting)
-        if not (level.is_at_work or level.is_asking):
-            self._complete(child, nesting, effects)
+        at_rest = not (level.is_at_work or level.is_asking)
+        if at_rest:
+            sent, outputs = ([each.value for each in made] for made in (effects.sent, effects.outputs))
+            self.total.completed.append(Completed(names, nesting.isolates, tuple(sent), tuple(outputs)))
+        if at_rest and nesting.isolates:
+            self._remove(child, level)
+        else:
+            self.changes.update(inside(child, level.changes))
         return Finished(Delivery(executor_id, None), effects, {}, REMOVED)
 
     def _effects_of(self, level: _Level, child: str, executor_id: str, nesting: Nesting) -> Effects:
@@ -202,18 +208,20 @@ class _Level:
                 effects.sent.append(Sent(SubWorkflowRequest(request.id, executor_id, request.data, ":".join(path))))
         return effects
 
-    def _complete(self, child: str, nesting: Nesting, effects: Effects) -> None:
-        sent, outputs = ([each.value for each in made] for made in (effects.sent, effects.outputs))
-        self.total.completed.append(Completed((*self.names, child), nesting.isolates, tuple(sent), tuple(outputs)))
-        if nesting.isolates:
-            self._remove(child)
-
-    def _remove(self, child: str) -> None:
-        """Let go of a child and of all it held."""
-        self.changes = {section: value for section, value in self.changes.items() if not _is_inside(child, section[0])}
-        held = dict.fromkeys(self.snapshot.children[child].sections(), REMOVED)
+    def _remove(self, child: str, level: _Level) -> None:
+        """Let go of a child and of all it held: nothing can wake it any more."""
+        self.total.dropped += level.stranded()
+        held = dict.fromkeys(level.snapshot.sections(), REMOVED)
         self.changes.update(inside(child, held))
         self.changes[CHILDREN, child] = REMOVED
+
+    def stranded(self) -> list[tuple[Names, Dropped]]:
+        """Requests below that nobody can answer any more: the messages that told of them found nobody who did."""
+        if not self.scheme.children:
+            return []
+        after = Snapshot()
+        after.apply({section: self.snapshot.get(section) for section in self.snapshot.sections()} | self.changes)
+        return discard(after, self.names)
 
     # Inputs.
 
@@ -229,9 +237,8 @@ class _Level:
             if isinstance(value, SubWorkflowResponse) and not nesting.propagates:
                 self._answer(value, executor_id)
                 continue
-            count = self.changes.get((COUNTS, executor_id), self.snapshot.get((COUNTS, executor_id)))
-            turn = 1 if count is REMOVED else count + 1
-            self.changes[COUNTS, executor_id] = turn
+            count = self.changes.get(COUNT, self.snapshot.get(COUNT))
+            turn = self.changes[COUNT] = 1 if count is REMOVED else count + 1
             origin = f"{mark.origin if mark else ''}-{superstep}-{number}"
             waiting[child_name(executor_id, turn)] = ChildInput(executor_id, value, origin)
         self._start(waiting)
@@ -240,29 +247,44 @@ class _Level:
         queue = self.snapshot.table(INPUTS)
         if not queue and not fresh:
             return
-        places = {executor_id: self._places(executor_id) for executor_id in self.scheme.children}
-        for source in (queue, fresh):
-            for turn, waiting in source.items():
-                if places[waiting.executor_id]:
-                    places[waiting.executor_id] -= 1
-                    self._begin(turn, waiting)
-                    if source is queue:
-                        self.changes[INPUTS, turn] = REMOVED
-                elif source is fresh:
-                    self.changes[INPUTS, turn] = waiting
-                elif not any(places.values()):
-                    break
+        places = self._places({waiting.executor_id for waiting in fresh.values()})
+        for turn, waiting in queue.items():
+            if not any(places.values()):
+                break
+            if places.get(waiting.executor_id):
+                places[waiting.executor_id] -= 1
+                self._begin(turn, waiting)
+                self.changes[INPUTS, turn] = REMOVED
+        for turn, waiting in fresh.items():
+            if places[waiting.executor_id]:
+                places[waiting.executor_id] -= 1
+                self._begin(turn, waiting)
+            else:
+                self.changes[INPUTS, turn] = waiting
 
-    def _places(self, executor_id: str) -> int:
-        at_work = sum(executor_of(child) == executor_id and self._works(child) for child in self._alive())
-        nesting = self.scheme.children[executor_id]
-        return max(0, (nesting.concurrency if nesting.isolates else 1) - at_work)
+    def _places(self, wanted: set[str]) -> dict[str, int]:
+        """How many more children each executor may have at work; left out are those with nothing new.
+
+        Args:
+            wanted: The executors that have got inputs now. Where inputs wait, none was free before this superstep, so that
+                besides these only an executor may begin whose child has come to rest in it.
+        """
+        rested = {executor_of(child) for child, works in self._working.items() if not works}
+        places = {}
+        for executor_id in wanted | rested:
+            nesting = self.scheme.children[executor_id]
+            places[executor_id] = nesting.concurrency if nesting.isolates else 1
+        for child in self._alive():
+            executor_id = executor_of(child)
+            if places.get(executor_id) and self._works(child):
+                places[executor_id] -= 1
+        return places
 
     def _begin(self, turn: str, given: ChildInput) -> None:
         nesting = self.scheme.children[given.executor_id]
         child = turn if nesting.isolates else child_name(given.executor_id, None)
         snapshot = self.snapshot.children.get(child, Snapshot())
-        changes = self._changes_inside(child)
+        changes = {} if nesting.isolates else self._changes_inside(child)
         superstep = changes.get(STEPS, snapshot.superstep)
         graph = nesting.scheme.graph
         self.total.dropped += [((*self.names, child), each) for each in drop_joins(graph, snapshot, changes)]
@@ -304,21 +326,18 @@ class _Level:
         return self.snapshot.children[child].is_at_work if known is None else known
 
     def _asks(self, child: str) -> bool:
+        """Whether a child waits for an answer from outside this workflow; one that does not ask through it is passed over."""
+        nesting, inner = self.scheme.children[executor_of(child)], self.snapshot.children.get(child)
+        if not nesting.propagates or inner is None:
+            return False
         known = self._asking.get(child)
-        if known is None:
-            inner = self.snapshot.children.get(child)
-            return inner is not None and inner.is_asking
-        return known
+        return is_asking(nesting.scheme, inner) if known is None else known
 
     def _awaited(self) -> list[str]:
         """Executors that may still send because of what runs inside them."""
         if not self.scheme.children:
             return []
-        alive = [
-            executor_of(child)
-            for child in self._alive()
-            if self._works(child) or (self.scheme.children[executor_of(child)].propagates and self._asks(child))
-        ]
+        alive = [executor_of(child) for child in self._alive() if self._works(child) or self._asks(child)]
         return list(dict.fromkeys(alive))
 
     def _changes_inside(self, child: str) -> Changes:
@@ -329,7 +348,3 @@ class _Level:
             for (table, name), value in self.changes.items()
             if split_table(table)[0] == (child,)
         }
-
-
-def _is_inside(child: str, table: str) -> bool:
-    return split_table(table)[0][:1] == (child,)

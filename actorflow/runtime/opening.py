@@ -12,7 +12,7 @@ from actorflow.checkpoint.records import FORMAT_VERSION, Checkpoint, CheckpointI
 from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.coercion.answers import coerce
 from actorflow.core.effects import REMOVED, Delivery, PendingRequest
-from actorflow.core.snapshot import INFLIGHT, OUTPUTS, REQUESTS, RUN, Changes, RunMark, Snapshot, inside
+from actorflow.core.snapshot import INFLIGHT, INPUTS, OUTPUTS, REQUESTS, RUN, Changes, RunMark, Snapshot, inside
 from actorflow.core.subworkflows import LocatedRequest, SubWorkflowResponse
 from actorflow.core.types import compile_type, describe
 from actorflow.errors import (
@@ -24,7 +24,7 @@ from actorflow.errors import (
     ResponseTypeError,
 )
 from actorflow.graph.abandoning import abandon
-from actorflow.graph.nesting import Names, Nesting, open_requests, plan
+from actorflow.graph.nesting import Names, Nesting, all_requests, open_requests, plan
 from actorflow.graph.routing import Dropped
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.journal import read_finished
@@ -179,11 +179,13 @@ def fresh_changes(
 
 def discarded(definition: Definition, snapshot: Snapshot) -> list[Located]:
     """All unfinished work of a snapshot, for a reset: messages in flight, what joins hold, open requests."""
-    requests = [
+    changes, dropped = abandon(definition, snapshot)
+    left = [
         (each.names, Dropped("discarded", each.request.data, each.request.executor_id, None))
-        for each in open_requests(definition, snapshot)
+        for each in all_requests(snapshot)
+        if section_at(each.names, (REQUESTS, each.request.id)) not in changes
     ]
-    return [*abandon(definition, snapshot)[1], *requests]
+    return [*dropped, *left]
 
 
 def _without_outputs(snapshot: Snapshot) -> Changes:
@@ -338,6 +340,8 @@ def _marks_of_branch(snapshot: Snapshot, workflow_id: str) -> Changes:
     marks: Changes = {}
     if snapshot.mark is not None:
         marks[RUN] = RunMark(f"{snapshot.mark.origin}@{workflow_id}", snapshot.mark.begun_at)
+    for turn, waiting in snapshot.table(INPUTS).items():
+        marks[INPUTS, turn] = attrs.evolve(waiting, origin=f"{waiting.origin}@{workflow_id}")
     for child, inner in snapshot.children.items():
         marks.update(inside(child, _marks_of_branch(inner, workflow_id)))
     return marks

@@ -11,7 +11,7 @@ from actorflow.checkpoint.codec.values import Codec
 from actorflow.core.effects import Delivery, Finished
 from actorflow.core.snapshot import (
     CHILDREN,
-    COUNTS,
+    COUNT,
     EXECUTORS,
     INFLIGHT,
     INPUTS,
@@ -61,7 +61,7 @@ class SectionCodec:
             OUTPUTS: lambda _, outputs: self._plain([*map(forms.lower_output, outputs)]),
             RUN[0]: lambda _, mark: self._plain([mark.origin, mark.begun_at]),
             CHILDREN: lambda _, value: self._plain(value),
-            COUNTS: lambda _, count: self._plain(count),
+            COUNT[0]: lambda _, count: self._plain(count),
             STEPS[0]: lambda _, count: self._plain(count),
             INPUTS: lambda _, given: self._plain(forms.lower_input(given)),
         }
@@ -74,7 +74,7 @@ class SectionCodec:
             OUTPUTS: lambda _, data: tuple(map(forms.raise_output, self._decoded(data, "outputs"))),
             RUN[0]: lambda _, data: RunMark(*self._decoded(data, "run")),
             CHILDREN: lambda _, data: self._decoded(data, "child"),
-            COUNTS: lambda _, data: self._count(data, "count of inputs"),
+            COUNT[0]: lambda _, data: self._count(data, "count of inputs"),
             STEPS[0]: lambda _, data: self._count(data, "count of supersteps"),
             INPUTS: lambda _, data: forms.raise_input(self._decoded(data, "input")),
         }
