@@ -229,6 +229,7 @@ class Workflow:
         Raises:
             WorkflowBusyError: A run owns the workflow.
         """
+        self._check_free()
         core = self._core
         token = RunToken("reset")
         core.ownership.acquire_nowait(token)
@@ -333,7 +334,12 @@ class Workflow:
         """
         token = RunToken(f"executor {executor_id!r}")
         self._core.ownership.acquire_nowait(token)
+        self._core.ownership.release(token)
         self._core.holder = executor_id
+
+    def _check_free(self) -> None:
+        if self._core.holder is not None:
+            raise WorkflowBusyError(self.id, f"executor {self._core.holder!r} of another workflow")
 
     # How a run begins.
 
@@ -362,8 +368,7 @@ class Workflow:
             config=_NO_CONFIG if config is None else config,
             wait=wait,
         )
-        if self._core.holder is not None:
-            raise WorkflowBusyError(self.id, f"executor {self._core.holder!r} of another workflow")
+        self._check_free()
         arguments.check(self._core.definition)
         return arguments
 
@@ -406,8 +411,8 @@ class Workflow:
             check_answer(requests, request_id, value) for request_id, value in (arguments.responses or {}).items()
         ]
         if standing is not core.standing:
+            core.places.forget_isolated()  # made again, from what they committed, when they are next at work
             await core.states.put_back(standing.snapshot, [*core.states.stateful])
-            core.places.forget_isolated()
             standing.leftovers = core.standing.leftovers
             core.standing = standing
         return Opening(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, unquote
@@ -18,9 +19,12 @@ __all__ = [
     "child_name",
     "executor_of",
     "is_isolated",
+    "is_name",
     "path_of",
     "turn_of",
 ]
+
+_NAME = re.compile(r"[^#:|/@]+(#[1-9][0-9]*)?")
 
 
 @attrs.frozen
@@ -111,6 +115,11 @@ def turn_of(name: str) -> tuple[int, str]:
 def executor_of(name: str) -> str:
     """The executor that a child runs inside."""
     return unquote(name.partition("#")[0])
+
+
+def is_name(name: str) -> bool:
+    """Whether something can be the name of a child."""
+    return _NAME.fullmatch(name) is not None
 
 
 def is_isolated(name: str) -> bool:

@@ -38,7 +38,9 @@ from actorflow.core.subworkflows import (
     SubWorkflowResponse,
     child_name,
     executor_of,
+    path_of,
 )
+from actorflow.errors import RequestIdError
 from actorflow.graph.abandoning import discard
 from actorflow.graph.committing import commit_superstep, drop_joins
 from actorflow.graph.nesting import Names, Nesting, Scheme, is_asking
@@ -102,9 +104,22 @@ def commit_tree(
     level = _Level(scheme, snapshot, (), total)
     touched = {names[:depth] for names in done for depth in range(len(names) + 1)}
     yield from level.commit(done, touched, superstep)
+    _refuse_twins(level.requests)
     total.changes = level.changes
     total.requests = level.requests
     return total
+
+
+def _refuse_twins(requests: Sequence[LocatedRequest]) -> None:
+    asked: dict[str, LocatedRequest] = {}
+    for each in requests:
+        other = asked.setdefault(each.request.id, each)
+        if other is not each:
+            first, second = ("/".join((*path_of(one.names), one.request.executor_id)) for one in (other, each))
+            raise RequestIdError(
+                f"executors {first!r} and {second!r} ask under one request id, {each.request.id!r}, in the same superstep; "
+                f"give each request its own"
+            )
 
 
 @attrs.define(eq=False)
@@ -178,7 +193,11 @@ class _Level:
             (*self.names, child),
         )
         level = _Level(nesting.scheme, snapshot, names, self.total)
-        yield from level.commit(done, touched, snapshot.superstep + (names in done))
+        try:
+            yield from level.commit(done, touched, snapshot.superstep + (names in done))
+        except Exception as error:
+            error.add_note(f"in the workflow inside executor {executor_id!r}")
+            raise
         self._working[child], self._asking[child] = level.is_at_work, level.is_asking
         effects = self._effects_of(level, child, executor_id, nesting)
         at_rest = not (level.is_at_work or level.is_asking)
@@ -211,9 +230,8 @@ class _Level:
     def _remove(self, child: str, level: _Level) -> None:
         """Let go of a child and of all it held: nothing can wake it any more."""
         self.total.dropped += level.stranded()
-        held = dict.fromkeys(level.snapshot.sections(), REMOVED)
-        self.changes.update(inside(child, held))
         self.changes[CHILDREN, child] = REMOVED
+        self.changes.update(inside(child, dict.fromkeys(level.snapshot.sections(), REMOVED)))
 
     def stranded(self) -> list[tuple[Names, Dropped]]:
         """Requests below that nobody can answer any more: the messages that told of them found nobody who did."""
@@ -306,6 +324,12 @@ class _Level:
         place = (f"{table}{INFLIGHT[0]}", INFLIGHT[1])
         inflight = self.changes.get(place, self.snapshot.get(place))
         answer = Delivery(request.executor_id, response.value, (), request)
+        child = self.snapshot.find(response.child.split(":"))
+        assert child is not None
+        assert child.mark is not None
+        self.changes[f"{table}{RUN[0]}", RUN[1]] = RunMark(
+            child.mark.origin, child.superstep
+        )  # each turn has its limit
         self.changes[section] = REMOVED
         self.changes[place] = (answer,) if inflight is REMOVED else (*inflight, answer)
         self._working[asker] = True

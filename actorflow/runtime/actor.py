@@ -72,6 +72,10 @@ class ActorPort(Protocol):
         """An actor cannot finish its deliveries."""
         ...
 
+    def actor_ended(self, actor: Actor) -> None:
+        """An actor's task is about to end."""
+        ...
+
 
 @attrs.define(eq=False)
 class Actor:
@@ -118,8 +122,13 @@ class Actor:
     async def main(self, batch: list[Slot] | None) -> None:
         """The actor's task: `batch` now, then whatever comes into the inbox, until that is None."""
         assert batch is not None
-        if not await self._start(batch[0]):
-            return
+        try:
+            if await self._start(batch[0]):
+                await self._serve(batch)
+        finally:
+            self.port.actor_ended(self)
+
+    async def _serve(self, batch: list[Slot] | None) -> None:
         stopped = False
         try:
             while batch is not None:

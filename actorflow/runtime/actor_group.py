@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -15,7 +15,7 @@ from actorflow.graph.nesting import Names
 from actorflow.runtime.actor import Actor, Slot
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.handover import Handover
-from actorflow.runtime.places import Place
+from actorflow.runtime.places import Place, is_inside
 from actorflow.runtime.run_port import RunPort
 
 __all__ = ["ActorGroup"]
@@ -40,7 +40,7 @@ class ActorGroup:
     keep: Callable[[Mapping[int, Finished]], Awaitable[None]] | None = None
     slots: Sequence[Slot] = ()
     _actors: dict[_Address, Actor] = attrs.Factory(dict)
-    _leaving: list[Actor] = attrs.Factory(list)
+    _leaving: list[Actor] = attrs.Factory(list)  # those that have not ended, or not well
     _busy: int = 0
     _barrier: Handover[None] = attrs.Factory(Handover)
 
@@ -91,9 +91,14 @@ class ActorGroup:
         for actor in self._actors.values():
             actor.stop()
 
-    def stop_below(self, names: Names) -> None:
-        """Let the actors of a child end that is gone, and of what runs inside it."""
-        for address in [each for each in self._actors if each[0][: len(names)] == names]:
+    def actor_ended(self, actor: Actor) -> None:
+        """An actor's task is about to end; of one that leaves before the run does, only an error is still wanted."""
+        if actor.stop_error is None and actor in self._leaving:
+            self._leaving.remove(actor)
+
+    def stop_inside(self, gone: Collection[Names]) -> None:
+        """Let the actors of children end that are gone, and of what runs inside them."""
+        for address in [each for each in self._actors if is_inside(each[0], gone)]:
             actor = self._actors.pop(address)
             self._leaving.append(actor)
             actor.stop()

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from actorflow.checkpoint.records import CheckpointID
-from actorflow.core.effects import OutputKind, PendingRequest
+from actorflow.core.effects import OutputKind
 from actorflow.core.snapshot import Snapshot
+from actorflow.core.subworkflows import LocatedRequest, path_of
 from actorflow.events import (
     ExecutorFailedEvent,
     FailedEvent,
@@ -57,7 +58,7 @@ def result_of(
 
 def end_events(
     failed: Sequence[Slot],
-    lost: Sequence[tuple[PendingRequest, Any]],
+    lost: Sequence[tuple[LocatedRequest, Any]],
     failure: BaseException | None,
     status: WorkflowRunState,
 ) -> Iterator[EndEvent]:
@@ -72,9 +73,10 @@ def end_events(
     for slot in failed:
         told = {"executor_id": slot.delivery.target_id, "error": slot.error}
         yield ExecutorFailedEvent, told | ({"path": slot.place.path} if slot.place.path else {})
-    for request, value in lost:
-        dropped = {"reason": "discarded", "message": value, "source_id": None, "target_id": request.executor_id}
-        yield MessageDroppedEvent, dropped
+    for located, value in lost:
+        target_id, path = located.request.executor_id, path_of(located.names)
+        dropped = {"reason": "discarded", "message": value, "source_id": None, "target_id": target_id}
+        yield MessageDroppedEvent, dropped | ({"path": path} if path else {})
     if failure is not None:
         yield FailedEvent, {"error": failure}
     yield StatusEvent, {"status": status}

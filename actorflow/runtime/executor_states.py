@@ -32,6 +32,7 @@ class ExecutorStates:
     stateful: dict[Section, Executor] = attrs.Factory(dict)
     stale: set[Section] = attrs.Factory(set)
     _initial: dict[Section, Any] = attrs.Factory(dict)
+    _unasked: dict[Section, Executor] = attrs.Factory(dict)
 
     @classmethod
     def of(cls, executors: Mapping[str, Executor]) -> ExecutorStates:
@@ -45,19 +46,22 @@ class ExecutorStates:
         for id_, each in executors.items():
             if each.has_typed_state or each.has_state_hooks:
                 self.stateful[section_of(id_)] = each
+            if each.has_state_hooks:
+                self._unasked[section_of(id_)] = each
 
     def leave(self, executors: Mapping[str, Executor], section_of: Callable[[str], Section]) -> None:
         """Forget those of a workflow that is gone."""
         for section in map(section_of, executors):
             self.stateful.pop(section, None)
             self._initial.pop(section, None)
+            self._unasked.pop(section, None)
             self.stale.discard(section)
 
     async def remember_initial(self) -> None:
         """Ask executors with hooks for the state they begin with; done once for each, before anything else."""
-        for section, executor in self.stateful.items():
-            if executor.has_state_hooks and section not in self._initial:
-                self._initial[section] = private_copy(dict(await executor.on_checkpoint_save()))
+        for section, executor in [*self._unasked.items()]:
+            self._initial[section] = private_copy(dict(await executor.on_checkpoint_save()))
+            del self._unasked[section]
 
     async def capture(self, executor: Executor) -> Any:
         """A private copy of an executor's state."""

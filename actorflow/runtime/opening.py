@@ -13,7 +13,7 @@ from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.coercion.answers import coerce
 from actorflow.core.effects import REMOVED, Delivery, PendingRequest
 from actorflow.core.snapshot import INFLIGHT, INPUTS, OUTPUTS, REQUESTS, RUN, Changes, RunMark, Snapshot, inside
-from actorflow.core.subworkflows import LocatedRequest, SubWorkflowResponse
+from actorflow.core.subworkflows import LocatedRequest, SubWorkflowResponse, executor_of
 from actorflow.core.types import compile_type, describe
 from actorflow.errors import (
     CheckpointError,
@@ -232,11 +232,12 @@ def _fitting(request: PendingRequest, value: Any) -> Any:
         ) from error
 
 
-def check_input(nesting: Nesting, snapshot: Snapshot, value: Any) -> None:
+def check_input(nesting: Nesting, executor_id: str, snapshot: Snapshot, value: Any) -> None:
     """Refuse an answer that an executor which holds a workflow cannot hand on. Any other message it can.
 
     Args:
         nesting: How it holds it.
+        executor_id: The executor.
         snapshot: The state of the workflow that the executor is in.
         value: What was delivered to it.
 
@@ -246,8 +247,10 @@ def check_input(nesting: Nesting, snapshot: Snapshot, value: Any) -> None:
     """
     if nesting.propagates or not isinstance(value, SubWorkflowResponse):
         return
-    child = snapshot.find(value.child.split(":"))
-    requests = child.requests if child is not None else {}
+    child, *names = value.child.split(":")
+    inner = snapshot.children.get(child) if executor_of(child) == executor_id else None
+    asking = open_requests(nesting.scheme, inner) if inner is not None else ()
+    requests = {each.request.id: each.request for each in asking if each.names == tuple(names)}
     request = requests.get(value.request_id)
     if request is None:
         raise RequestNotFoundError(value.request_id, tuple(requests))
@@ -267,6 +270,9 @@ def answer_changes(snapshot: Snapshot, answers: Sequence[Answer]) -> Changes:
         before = changes.get(inflight, snapshot.get(inflight))
         answer = Delivery(request.executor_id, value, (), request)
         changes[inflight] = (answer,) if before is REMOVED else (*before, answer)
+        child = snapshot.find(located.names)
+        if located.names and child is not None and child.mark is not None:  # each turn has its own limit
+            changes[section_at(located.names, RUN)] = RunMark(child.mark.origin, child.superstep)
     return changes
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import attrs
 
-from actorflow.core.snapshot import EXECUTORS, Section, inside
+from actorflow.core.snapshot import EXECUTORS, Section, Snapshot, inside
 from actorflow.core.subworkflows import executor_of, is_isolated
 from actorflow.executors.executor import Executor
 from actorflow.executors.workflow_executor import WorkflowExecutor
@@ -14,7 +14,7 @@ from actorflow.graph.nesting import Names
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.executor_states import ExecutorStates
 
-__all__ = ["Place", "Places"]
+__all__ = ["Place", "Places", "is_inside", "section_at"]
 
 
 @attrs.frozen(eq=False)
@@ -60,18 +60,20 @@ class Places:
             known = self._children[names] = self._make(names)
         return known
 
-    def forget(self, names: Names) -> None:
-        """Let a child go, and what runs inside it."""
-        for each in [*self._children]:
-            if each[: len(names)] == names:
-                place = self._children.pop(each)
-                self.states.leave(place.executors, place.state_section)
+    def forget(self, gone: Collection[Names]) -> None:
+        """Let children go, and what runs inside them."""
+        for names in [each for each in self._children if is_inside(each, gone)]:
+            place = self._children.pop(names)
+            self.states.leave(place.executors, place.state_section)
 
     def forget_isolated(self) -> None:
         """Let go of every child that is for one input: the workflow stands somewhere else now."""
-        for names in [*self._children]:
-            if names in self._children and is_isolated(names[-1]):
-                self.forget(names)
+        self.forget({names for names in self._children if is_isolated(names[-1])})
+
+    def forget_all_but(self, snapshot: Snapshot) -> None:
+        """Let go of every child that is for one input and that is not part of a state (any more)."""
+        isolated = (names for names in self._children if is_isolated(names[-1]))
+        self.forget({names for names in isolated if snapshot.find(names) is None})
 
     def _make(self, names: Names) -> Place:
         parent = self.at(names[:-1])
@@ -83,6 +85,11 @@ class Places:
         # Before its first superstep here it is given what the workflow stands on, which a checkpoint may hold already.
         self.states.mark_stale(map(place.state_section, place.executors))
         return place
+
+
+def is_inside(names: Names, children: Collection[Names]) -> bool:
+    """Whether a level of the tree is one of some children, or within one."""
+    return any(names[:depth] in children for depth in range(1, len(names) + 1))
 
 
 def section_at(names: Names, section: Section) -> Section:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
@@ -13,10 +13,10 @@ from actorflow.core.merge import Reducer
 from actorflow.core.snapshot import STATE, Snapshot
 from actorflow.errors import RequestIdError
 from actorflow.events import IntermediateEvent, OutputEvent, WorkflowEvent
-from actorflow.graph.nesting import Names
+from actorflow.graph.nesting import Names, open_requests
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.emitter import Emitter
-from actorflow.runtime.places import Place, Places
+from actorflow.runtime.places import Place, Places, is_inside
 from actorflow.runtime.standing import Standing
 
 __all__ = ["Ports", "RunPort"]
@@ -39,6 +39,8 @@ class RunPort:
     emitter: Emitter
     config: Mapping[str, Any]
     holder: RunPort | None = None
+    _latest: Snapshot = attrs.Factory(Snapshot)
+    _open: tuple[int, frozenset[str]] = (0, frozenset())
 
     @property
     def definition(self) -> Definition:
@@ -47,13 +49,14 @@ class RunPort:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The committed state of this workflow of the tree."""
+        """The committed state of this workflow of the tree; of one that is gone, as `on_stop` may find it, the last one."""
         snapshot = self.standing.snapshot
         if not self.place.names:
             return snapshot
         found = snapshot.find(self.place.names)
-        assert found is not None
-        return found
+        if found is not None:
+            self._latest = found
+        return self._latest
 
     @property
     def superstep(self) -> int:
@@ -81,9 +84,21 @@ class RunPort:
         return f"{mark.origin}-{self.superstep}-{index}"
 
     def check_request_id(self, request_id: str) -> None:
-        """Refuse the id of a request that is open already."""
-        if request_id in self.snapshot.requests:
+        """Refuse the id of a request that is open already, here or anywhere that is asked beside this workflow."""
+        if request_id in self.snapshot.requests or request_id in self._open_outside():
             raise RequestIdError(f"request id {request_id!r} belongs to an open request; give each request its own")
+
+    def _open_outside(self) -> frozenset[str]:
+        """Ids of the requests that the outside world is asked, if this workflow's are among them."""
+        if self.holder is not None:
+            nesting = self.holder.definition.children[self.place.path[-1]]
+            return self.holder._open_outside() if nesting.propagates else frozenset()  # noqa: SLF001 - its own kind
+        if not self.definition.children:
+            return frozenset()
+        if self._open[0] != self.emitter.superstep:
+            requests = open_requests(self.definition, self.snapshot)
+            self._open = (self.emitter.superstep, frozenset(each.request.id for each in requests))
+        return self._open[1]
 
     async def stream_output(self, output: Output, attempt: int) -> None:
         """Hand an output to whoever listens."""
@@ -128,10 +143,10 @@ class Ports:
             known = self._ports[place.names] = self._make(place)
         return known
 
-    def forget(self, names: Names) -> None:
-        """Let the ports of a child go, and those of what runs inside it."""
-        for each in [each for each in self._ports if each[: len(names)] == names]:
-            del self._ports[each]
+    def forget(self, gone: Collection[Names]) -> None:
+        """Let the ports of children go, and those of what runs inside them."""
+        for names in [each for each in self._ports if is_inside(each, gone)]:
+            del self._ports[names]
 
     def _make(self, place: Place) -> RunPort:
         if not place.names:

@@ -13,7 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -230,6 +230,7 @@ class Runner:
             await recorder.commit(opening.changes, opening.superstep, opening.kind, opens=True)
         if opening.kind is CheckpointKind.ENTRY and opening.changes is not None:
             standing.finished = {}
+            self._core.places.forget_all_but(standing.snapshot)
         await self._warn_of_a_second_root()
         leftovers, standing.leftovers = standing.leftovers, []
         await self._tell_dropped([*leftovers, *opening.dropped])
@@ -277,6 +278,7 @@ class Runner:
         result = await answered(commit_tree(self._definition, snapshot, actors.done, superstep))
         await recorder.commit(result.changes, superstep, CheckpointKind.SUPERSTEP)
         actors.slots = ()
+        self._let_children_go({each.names for each in result.completed if each.is_gone})
         if result.dropped:
             await self._tell_dropped(result.dropped)
         if result.requests:
@@ -312,7 +314,7 @@ class Runner:
             emitter = self._ports.at(slot.place).emitter
             await emitter.emit(ExecutorInvokedEvent, executor_id=executor_id, data=value)
             try:
-                check_input(nesting, self._snapshot_at(slot.place.names), value)
+                check_input(nesting, executor_id, self._snapshot_at(slot.place.names), value)
             except (RequestNotFoundError, ResponseTypeError) as error:
                 error.add_note(f"raised by executor {executor_id!r}, which holds a workflow")
                 slot.error = error
@@ -339,10 +341,11 @@ class Runner:
     async def _take_up_finished(self) -> None:
         """Take over what this superstep had finished when it did not commit."""
         kept, self._standing.finished = self._standing.finished, {}
+        by_delivery = {
+            id(each.delivery): each for each in kept.values()
+        }  # answers given since may have moved its place
         for slot in self._actors.slots:
-            finished = kept.get(slot.index)
-            if finished is not None and finished.delivery is slot.delivery:
-                slot.finished = finished
+            slot.finished = by_delivery.get(id(slot.delivery))
         if self._actors.keep is not None:
             await self._actors.keep(self._actors.finished)
         for section, state in self._actors.states_after.items():
@@ -411,6 +414,7 @@ class Runner:
             await self._store_what_is_left()
         except (CheckpointError, LeaseLostError) as error:
             problems.append(error)
+        self._core.places.forget_all_but(self._snapshot)
         problems += await states.roll_back(self._snapshot)
         self._tell_problems(problems)
 
@@ -437,6 +441,7 @@ class Runner:
         if self._actors.slots:
             self._standing.finished = self._finished_here()
         self._core.states.mark_stale(self._actors.changed_by_stop)
+        self._core.places.forget_all_but(self._snapshot)
         told = self._standing.told
         for closed in told.keys() - self._requests.keys():
             del told[closed]
@@ -479,7 +484,7 @@ class Runner:
         self._failure = None
 
     def _end_events(self) -> Iterator[EndEvent]:
-        lost = [(located.request, value) for located, value in self._answers.lost(self._requests)]
+        lost = self._answers.lost(self._requests)
         return end_events(self._actors.failed, lost, self._failure, self._core.status)
 
     def _result(self, status: WorkflowRunState) -> RunResult:
@@ -498,16 +503,18 @@ class Runner:
             await self._emitter.inside(path_of(each.names)).tell_requests([each.request])
 
     async def _tell_completed(self, completed: Iterable[Completed]) -> None:
-        """Tell of children that have nothing left to do; one that is of no further use is let go."""
+        """Tell of children that have nothing left to do."""
         for each in completed:
             *path, executor_id = path_of(each.names)
             await self._emitter.inside(tuple(path)).emit(
                 ExecutorCompletedEvent, executor_id=executor_id, sent=each.sent, outputs=each.outputs
             )
-            if each.is_gone:
-                self._actors.stop_below(each.names)
-                self._ports.forget(each.names)
-                self._core.places.forget(each.names)
+
+    def _let_children_go(self, gone: Collection[Names]) -> None:
+        if gone:
+            self._actors.stop_inside(gone)
+            self._ports.forget(gone)
+            self._core.places.forget(gone)
 
     @property
     def _requests(self) -> Mapping[str, LocatedRequest]:

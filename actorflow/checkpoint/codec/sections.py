@@ -26,7 +26,7 @@ from actorflow.core.snapshot import (
     Snapshot,
     split_table,
 )
-from actorflow.core.subworkflows import executor_of
+from actorflow.core.subworkflows import executor_of, is_name
 from actorflow.errors import CodecError
 
 __all__ = ["CHAIN_KEY", "SectionCodec", "section_key"]
@@ -119,10 +119,22 @@ class SectionCodec:
                 continue
             table, _, name = key.partition("/")
             snapshot.apply({(table, name): self._decode_one(key, table, name, data)})
+        self._check_children(snapshot)
         return snapshot
+
+    def _check_children(self, snapshot: Snapshot) -> None:
+        for turn, given in snapshot.table(INPUTS).items():
+            if not is_name(turn) or executor_of(turn) != given.executor_id or given.executor_id not in self._children:
+                raise CodecError(f"input {turn!r}", f"waits for {given.executor_id!r}, which takes no such input here")
+        for child, inner in snapshot.children.items():
+            if inner.mark is None or child not in snapshot.table(CHILDREN):
+                raise CodecError(f"child {child!r}", "is incomplete; the checkpoint is damaged")
+            self.at((child,))._check_children(inner)  # noqa: SLF001 - its own kind
 
     def _decode_one(self, key: str, table: str, name: str, data: bytes) -> Any:
         names, own = split_table(table)
+        if not all(map(is_name, names)) or (own == INPUTS and not is_name(name)):
+            raise CodecError(key, "does not name a child; it was written by something newer, or is damaged")
         decoder = self.at(names)._decoders.get(own)  # noqa: SLF001 - its own kind
         if decoder is None:
             raise CodecError(key, "is a section of no known kind; it was written by something newer, or is damaged")
