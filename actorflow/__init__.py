@@ -12,12 +12,14 @@ from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo
 from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.core.subworkflows import SubWorkflowRequest, SubWorkflowResponse
 from actorflow.core.timers import RequestTimeout
 from actorflow.events import WorkflowRunState
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.decorators import handler, response_handler
 from actorflow.executors.executor import Executor
 from actorflow.executors.function import executor
+from actorflow.executors.workflow_executor import WorkflowExecutor
 from actorflow.graph.edges import Case, Default
 from actorflow.policy import ExecutorFailure, RateLimit, RestartIntensity, Retry, SupervisionPolicy
 from actorflow.runtime.explanation import Explanation
@@ -48,11 +50,14 @@ __all__ = [
     "Run",
     "RunResult",
     "SqliteCheckpointStorage",
+    "SubWorkflowRequest",
+    "SubWorkflowResponse",
     "SupervisionPolicy",
     "Upcaster",
     "Workflow",
     "WorkflowBuilder",
     "WorkflowContext",
+    "WorkflowExecutor",
     "WorkflowRunState",
     "executor",
     "handler",

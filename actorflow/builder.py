@@ -19,6 +19,7 @@ from actorflow.errors import (
 )
 from actorflow.executors.executor import Executor, check_executor
 from actorflow.executors.members import ExecutorLike, Members
+from actorflow.executors.workflow_executor import WorkflowExecutor
 from actorflow.graph.edges import (
     Case,
     Condition,
@@ -33,11 +34,13 @@ from actorflow.graph.edges import (
 )
 from actorflow.graph.failures import check_failure_routes
 from actorflow.graph.graph import Graph, Node
+from actorflow.graph.nesting import Nesting
 from actorflow.graph.validation import check_ends, check_function, check_outputs, check_switch, validate
 from actorflow.policy import ExecutorFailure, SupervisionPolicy, check_limits, check_policy
 from actorflow.runtime.definition import CheckpointFailures, Definition
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.ownership import Ownership
+from actorflow.runtime.places import Place, Places
 from actorflow.runtime.standing import Standing
 from actorflow.runtime.turns import Turns
 from actorflow.runtime.workflow_core import WorkflowCore
@@ -247,14 +250,13 @@ class WorkflowBuilder:
             self._definition = self._compile()
         executors = self._members.take()
         workflow_id = id or uuid.uuid4().hex
+        turns = Turns(executors.values(), self._max_concurrency)
         core = WorkflowCore(
             id=workflow_id,
             definition=self._definition,
-            executors=executors,
-            states=ExecutorStates.of(executors),
+            places=Places(Place((), (), self._definition, executors, turns), ExecutorStates.of(executors)),
             standing=Standing(),
             ownership=Ownership(workflow_id),
-            turns=Turns(executors.values(), self._max_concurrency),
         )
         return Workflow(core, self._storage)
 
@@ -301,6 +303,8 @@ class WorkflowBuilder:
         annotations = [kind for each in samples for kind in each.handler_table.annotations]
         if senders:
             annotations.append(ExecutorFailure)
+        nested = {each.id: each for each in samples if isinstance(each, WorkflowExecutor)}
+        annotations += [kind for each in nested.values() for kind in each.request_types]
         definition = Definition(
             name=self._name,
             description=self._description,
@@ -317,6 +321,7 @@ class WorkflowBuilder:
             cleanup_grace=self._cleanup_grace,
             upcasters=self._upcasters,
             restores=self._restores,
+            children={id_: _nesting(each) for id_, each in nested.items()},
         )
         if self._upcasters:
             _ = definition.codec  # made now: what is wrong with a declaration is found before anything runs
@@ -365,6 +370,16 @@ def _node(executor: Executor, *, sends_failures: bool) -> Node:
         output_types=(*table.sends, ExecutorFailure) if sends_failures else table.sends,
         workflow_output_types=table.yields,
         response_types=tuple((spec.request, spec.takes) for spec in table.responses),
+    )
+
+
+def _nesting(holder: WorkflowExecutor) -> Nesting:
+    return Nesting(
+        scheme=holder.definition,
+        isolates=holder.isolates,
+        propagates=holder.propagate_requests,
+        is_direct=holder.allow_direct_output,
+        concurrency=holder.concurrency,
     )
 
 

@@ -12,9 +12,13 @@ import trio
 
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointKind
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.core.subworkflows import path_of
+from actorflow.errors import WorkflowBusyError
 from actorflow.events import RequestInfoEvent, WorkflowRunState
 from actorflow.executors.executor import Executor
+from actorflow.graph.nesting import request_types
 from actorflow.runtime.claim import Claim
+from actorflow.runtime.definition import Definition
 from actorflow.runtime.emitter import request_event
 from actorflow.runtime.explaining import explain
 from actorflow.runtime.explanation import Explanation
@@ -30,6 +34,7 @@ from actorflow.runtime.opening import (
     fresh_changes,
     load_standing,
     other_head,
+    requests_of,
     responses_run_changes,
 )
 from actorflow.runtime.ownership import RunToken
@@ -227,12 +232,14 @@ class Workflow:
         Raises:
             WorkflowBusyError: A run owns the workflow.
         """
+        self._check_free()
         core = self._core
         token = RunToken("reset")
         core.ownership.acquire_nowait(token)
         try:
             await core.states.remember_initial()
             leftovers = discarded(core.definition, core.standing.snapshot)
+            core.places.forget_isolated()
             core.standing = Standing(leftovers=[*core.standing.leftovers, *leftovers])
             core.status = WorkflowRunState.IDLE
             core.states.mark_stale(core.states.stateful)
@@ -298,10 +305,16 @@ class Workflow:
         run_id = snapshot.mark.origin if snapshot.mark else ""
         told = self._core.standing.told
         events = {
-            id_: told.get(id_) or request_event(each, run_id=run_id, superstep=snapshot.superstep)
-            for id_, each in snapshot.requests.items()
+            id_: told.get(id_)
+            or request_event(each.request, run_id=run_id, superstep=snapshot.superstep, path=path_of(each.names))
+            for id_, each in requests_of(self._core.definition, snapshot).items()
         }
         return MappingProxyType(events)
+
+    @property
+    def request_types(self) -> tuple[tuple[Any, Any], ...]:
+        """(request, response) type pairs its runs may ask for."""
+        return tuple(request_types(self._core.definition))
 
     @property
     def head(self) -> CheckpointID | None:
@@ -321,6 +334,33 @@ class Workflow:
             CheckpointError: It cannot be decoded (CodecError), or was written in a later format.
         """
         decode_checkpoint(self._core.definition, checkpoint)
+
+    # As part of another workflow.
+
+    @property
+    def definition(self) -> Definition:
+        """What it was built from."""
+        return self._core.definition
+
+    @property
+    def holder(self) -> str | None:
+        """The executor of another workflow that it runs inside, if any."""
+        return self._core.holder
+
+    def be_held_by(self, executor_id: str) -> None:
+        """Belong to an executor for good: it is not run by itself any more. For `WorkflowExecutor`.
+
+        Raises:
+            WorkflowBusyError: A run of its own is under way.
+        """
+        token = RunToken(f"executor {executor_id!r}")
+        self._core.ownership.acquire_nowait(token)
+        self._core.ownership.release(token)
+        self._core.holder = executor_id
+
+    def _check_free(self) -> None:
+        if self._core.holder is not None:
+            raise WorkflowBusyError(self.id, f"executor {self._core.holder!r} of another workflow")
 
     # How a run begins.
 
@@ -349,6 +389,7 @@ class Workflow:
             config=_NO_CONFIG if config is None else config,
             wait=wait,
         )
+        self._check_free()
         arguments.check(self._core.definition)
         return arguments
 
@@ -386,12 +427,13 @@ class Workflow:
         standing = core.standing
         if arguments.checkpoint_id is not None:
             standing = await load_standing(arguments, core.definition, core.id, standing)
+        requests = requests_of(core.definition, standing.snapshot)
         answers = [
-            check_answer(standing.snapshot.requests, request_id, value)
-            for request_id, value in (arguments.responses or {}).items()
+            check_answer(requests, request_id, value) for request_id, value in (arguments.responses or {}).items()
         ]
         if standing is not core.standing:
-            await core.states.put_back(standing.snapshot, core.states.stateful)
+            core.places.forget_isolated()  # made again, from what they committed, when they are next at work
+            await core.states.put_back(standing.snapshot, [*core.states.stateful])
             standing.leftovers = core.standing.leftovers
             core.standing = standing
         return Opening(

@@ -2,22 +2,28 @@
 
 A snapshot is a set of *sections*, addressed by (table, name). A superstep's commit is a mapping from section to new
 value, so applying it costs what changed (P10), and so does taking it back.
+
+The workflows that run inside executors of a workflow, its children, have snapshots of their own within its snapshot, so
+that one commit moves all of them. Their sections are addressed from the top, by tables that begin with the child's name:
+``@<child>:<grandchild>|<table>``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from actorflow.core.effects import REMOVED, Delivery, Output, PendingRequest
 from actorflow.core.schedule import Schedule
+from actorflow.core.subworkflows import turn_of
 from actorflow.core.timers import Timer
 
 __all__ = [
-    "EXECUTORS", "INFLIGHT", "JOINS", "OUTPUTS", "REQUESTS", "RESTARTS", "RUN", "STATE", "TIMERS",
-    "Changes", "RunMark", "Section", "Snapshot",
+    "CHILDREN", "COUNT", "EXECUTORS", "INFLIGHT", "INPUTS", "JOINS", "OUTPUTS", "REQUESTS", "RESTARTS", "RUN", "STATE",
+    "STEPS", "TIMERS", "Changes", "RunMark", "Section", "Snapshot", "inside", "split_table",
 ]  # fmt: skip
 
 Section = tuple[str, str]
@@ -36,10 +42,50 @@ RESTARTS = "restarts"
 
 _SCHEDULED = (TIMERS, REQUESTS)
 
+CHILDREN = "child"
+"""The children there are, by name."""
+INPUTS = "input"
+"""Inputs of children that wait for their turn."""
 INFLIGHT: Section = ("inflight", "")
 """The deliveries of the next superstep, in canonical order."""
+COUNT: Section = ("count", "")
+"""How many inputs of children there have been."""
 RUN: Section = ("run", "")
 """The `RunMark` of the run that is under way or ended last."""
+STEPS: Section = ("steps", "")
+"""Of a child: how many supersteps it has done."""
+
+_NESTED = "@"
+
+
+def inside(child: str, changes: Changes) -> Changes:
+    """A child's changes as its parent addresses them."""
+    return {(_table_inside(child, table), name): value for (table, name), value in changes.items()}
+
+
+def _table_inside(child: str, table: str) -> str:
+    return f"@{child}:{table[1:]}" if table[0] == _NESTED else f"@{child}|{table}"
+
+
+def split_table(table: str) -> tuple[tuple[str, ...], str]:
+    """Take a table's address apart: the names of the children that lead to it, and its own name there."""
+    if table[:1] != _NESTED:
+        return (), table
+    path, _, own = table[1:].partition("|")
+    return tuple(path.split(":")), own
+
+
+def _keep_in_turn(by_name: dict[str, Any]) -> None:
+    """Put the last one of a mapping where it belongs; it is last already, but for what is taken back or read from bytes.
+
+    The order of children, and of inputs that wait, decides what a superstep delivers; so it is a function of their names,
+    and not of how a workflow came to stand where it stands.
+    """
+    names = [*itertools.islice(reversed(by_name), 2)]
+    if len(names) == 2 and turn_of(names[0]) < turn_of(names[1]):
+        in_turn = sorted(by_name.items(), key=lambda item: turn_of(item[0]))
+        by_name.clear()
+        by_name.update(in_turn)
 
 
 @attrs.frozen
@@ -66,11 +112,13 @@ class Snapshot:
     Attributes:
         tables: Values by table and name.
         superstep: Number of the superstep whose effects were applied last; 0 after an entry.
+        children: Snapshots of the workflows that run inside its executors, by name, in the order of their inputs.
         schedule: Index of the timers and requests, by due time.
     """
 
     tables: dict[str, dict[str, Any]] = attrs.Factory(dict)
     superstep: int = 0
+    children: dict[str, Snapshot] = attrs.Factory(dict)
     schedule: Schedule = attrs.field(factory=Schedule, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -84,7 +132,19 @@ class Snapshot:
 
     def get(self, section: Section) -> Any:
         """The value of a section, or `REMOVED`."""
-        return self.tables.get(section[0], {}).get(section[1], REMOVED)
+        table, name = section
+        if table[0] == _NESTED:
+            names, own = split_table(table)
+            child = self.find(names)
+            return REMOVED if child is None else child.get((own, name))
+        return self.tables.get(table, {}).get(name, REMOVED)
+
+    def find(self, names: Iterable[str]) -> Snapshot | None:
+        """The snapshot of a child, a grandchild and so on; itself for no names, None where there is none."""
+        found: Snapshot | None = self
+        for name in names:
+            found = found.children.get(name) if found is not None else None
+        return found
 
     def apply(self, changes: Changes, superstep: int | None = None) -> None:
         """Take over a commit's changes, all at once: nothing here can fail half-way.
@@ -99,14 +159,45 @@ class Snapshot:
             table, name = section
             if table in _SCHEDULED:
                 self.schedule.change(section, None if value is REMOVED else value)
-            if value is REMOVED:
+            if table[0] == _NESTED:
+                self._apply_inside(table, name, value)
+            elif value is REMOVED:
                 self.tables.get(table, {}).pop(name, None)
+                if table == CHILDREN:
+                    self.children.pop(name, None)
             else:
-                self.tables.setdefault(table, {})[name] = value
+                values = self.tables.setdefault(table, {})
+                values[name] = value
+                if table == INPUTS:
+                    _keep_in_turn(values)
+
+    def _apply_inside(self, table: str, name: str, value: Any) -> None:
+        names, own = split_table(table)
+        if value is not REMOVED:
+            child = self
+            for each in names:
+                known = child.children.get(each)
+                child = child._begin(each) if known is None else known
+        else:
+            found = self.find(names)
+            if found is None:
+                return
+            child = found
+        child.apply({(own, name): value})
+        if own == STEPS[0]:
+            child.superstep = 0 if value is REMOVED else value
+
+    def _begin(self, name: str) -> Snapshot:
+        child = self.children[name] = Snapshot()
+        _keep_in_turn(self.children)
+        return child
 
     def sections(self) -> list[Section]:
-        """The address of every value."""
-        return [(table, name) for table, values in self.tables.items() for name in values]
+        """The address of every value, those of children last."""
+        own = [(table, name) for table, values in self.tables.items() for name in values]
+        for child, snapshot in self.children.items():
+            own += [(_table_inside(child, table), name) for table, name in snapshot.sections()]
+        return own
 
     def inverse(self, changes: Changes) -> Changes:
         """The changes that would take `changes` back; computed before they are applied."""
@@ -119,6 +210,26 @@ class Snapshot:
         return () if value is REMOVED else value
 
     @property
+    def has_deliveries(self) -> bool:
+        """Whether a superstep would do anything: here, or in a child."""
+        return bool(self.inflight) or any(child.has_deliveries for child in self.children.values())
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has something to do by itself, now or when a timer is due: here, or in a child."""
+        return bool(self.inflight or self.schedule.timers) or any(child.is_busy for child in self.children.values())
+
+    @property
+    def has_timers(self) -> bool:
+        """Whether a timer waits: here, or in a child."""
+        return self.schedule.timers > 0 or any(child.has_timers for child in self.children.values())
+
+    def next_due(self) -> float | None:
+        """When the first timer or deadline is due, here or in a child; None if there is none."""
+        times = [self.schedule.next_due(), *(child.next_due() for child in self.children.values())]
+        return min((time for time in times if time is not None), default=None)
+
+    @property
     def mark(self) -> RunMark | None:
         """Where the current run began; None before the first."""
         value = self.get(RUN)
@@ -126,7 +237,7 @@ class Snapshot:
 
     @property
     def requests(self) -> Mapping[str, PendingRequest]:
-        """Open requests by id, in the order they were made."""
+        """Open requests by id, in the order they were made; not those of children."""
         return self.table(REQUESTS)
 
     @property

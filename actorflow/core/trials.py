@@ -12,7 +12,10 @@ import attrs
 
 from actorflow.core.effects import Delivery
 
-__all__ = ["Restarts", "Trial", "Trials"]
+__all__ = ["Member", "Restarts", "Trial", "Trials"]
+
+Member = tuple[tuple[str, ...], str]
+"""An executor: the names that lead to the workflow it is in, empty for the one at the top, and its id."""
 
 
 @attrs.frozen(eq=False)
@@ -61,45 +64,47 @@ class Trials:
 
     Attributes:
         by_place: The last note of each place.
-        restarts: The last note of each executor that was restarted, by its id.
-        unwritten: Places and executor ids whose last note no journal has yet.
+        restarts: The last note of each executor that was restarted.
+        unwritten: Places and executors whose last note no journal has yet.
     """
 
     by_place: dict[int, Trial] = attrs.Factory(dict)
-    restarts: dict[str, Restarts] = attrs.Factory(dict)
-    unwritten: set[int | str] = attrs.Factory(set)
+    restarts: dict[Member, Restarts] = attrs.Factory(dict)
+    unwritten: set[int | Member] = attrs.Factory(set)
     _serials: dict[int, int] = attrs.Factory(dict)
 
     def __bool__(self) -> bool:
         return bool(self.by_place or self.restarts)
 
-    def restarts_of(self, executor_id: str) -> int:
+    def restarts_of(self, member: Member) -> int:
         """How often an executor was restarted in this superstep."""
-        known = self.restarts.get(executor_id)
+        known = self.restarts.get(member)
         return known.count if known is not None else 0
 
-    def of(self, place: int, delivery: Delivery) -> Trial | None:
+    def of(self, place: int, member: Member, delivery: Delivery) -> Trial | None:
         """What is known of a delivery."""
         known = self.by_place.get(place)
         if known is None or known.delivery is not delivery:
             return None
-        return known if known.restarts == self.restarts_of(delivery.target_id) else None
+        return known if known.restarts == self.restarts_of(member) else None
 
-    def failed(self, place: int, delivery: Delivery, *, attempts: int, due: float, delay: float) -> None:
+    def failed(
+        self, place: int, member: Member, delivery: Delivery, *, attempts: int, due: float, delay: float
+    ) -> None:
         """Note that an attempt failed and another is to come."""
-        restarts = self.restarts_of(delivery.target_id)
+        restarts = self.restarts_of(member)
         self.by_place[place] = Trial(place, delivery, attempts, due, delay, restarts, self._next(place))
         self.unwritten.add(place)
 
-    def begin_anew(self, place: int, delivery: Delivery) -> None:
+    def begin_anew(self, place: int, member: Member, delivery: Delivery) -> None:
         """Note that a delivery failed for good: who takes it up again counts from the beginning."""
-        if self.of(place, delivery) is not None:
-            self.failed(place, delivery, attempts=0, due=0.0, delay=0.0)
+        if self.of(place, member, delivery) is not None:
+            self.failed(place, member, delivery, attempts=0, due=0.0, delay=0.0)
 
-    def restarted(self, place: int, executor_id: str, times: tuple[float, ...]) -> None:
+    def restarted(self, place: int, member: Member, times: tuple[float, ...]) -> None:
         """Note a restart, and all those that still count."""
-        self.restarts[executor_id] = Restarts(self.restarts_of(executor_id) + 1, times, place, self._next(place))
-        self.unwritten.add(executor_id)
+        self.restarts[member] = Restarts(self.restarts_of(member) + 1, times, place, self._next(place))
+        self.unwritten.add(member)
 
     def take(self, trial: Trial) -> None:
         """Take over a note that was stored, unless a later one is known."""
@@ -109,21 +114,21 @@ class Trials:
             self.by_place[place] = trial
         self._serials[place] = max(self._serials.get(place, 0), trial.serial)
 
-    def take_restarts(self, executor_id: str, restarts: Restarts) -> None:
+    def take_restarts(self, member: Member, restarts: Restarts) -> None:
         """Take over a stored note of restarts, unless a later one is known."""
-        if self.restarts_of(executor_id) < restarts.count:
-            self.restarts[executor_id] = restarts
+        if self.restarts_of(member) < restarts.count:
+            self.restarts[member] = restarts
         self._serials[restarts.place] = max(self._serials.get(restarts.place, 0), restarts.serial)
 
-    def to_write(self) -> dict[int | str, Trial | Restarts]:
-        """The notes that no journal has yet, by place or executor id."""
+    def to_write(self) -> dict[int | Member, Trial | Restarts]:
+        """The notes that no journal has yet, by place or executor."""
         notes = {
-            each: self.restarts.get(each) if isinstance(each, str) else self.by_place.get(each)
+            each: self.restarts.get(each) if isinstance(each, tuple) else self.by_place.get(each)
             for each in self.unwritten
         }
         return {each: note for each, note in notes.items() if note is not None}
 
-    def wrote(self, notes: Mapping[int | str, Trial | Restarts]) -> None:
+    def wrote(self, notes: Mapping[int | Member, Trial | Restarts]) -> None:
         """A journal has these notes; later ones may have been made since they were asked for."""
         now = self.to_write()
         self.unwritten.difference_update(each for each, note in notes.items() if now.get(each) is note)
@@ -132,9 +137,9 @@ class Trials:
         """No journal has any of these notes: they follow another checkpoint now."""
         self.unwritten = {*self.by_place, *(name for name, each in self.restarts.items() if each.count)}
 
-    def times(self) -> dict[str, tuple[float, ...]]:
-        """When executors were restarted, by id."""
-        return {executor_id: each.times for executor_id, each in self.restarts.items()}
+    def times(self) -> dict[Member, tuple[float, ...]]:
+        """When executors were restarted."""
+        return {member: each.times for member, each in self.restarts.items()}
 
     def next_superstep(self) -> Trials:
         """The notes to begin another superstep with, where this one was abandoned: restarts still count in their window."""

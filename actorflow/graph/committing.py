@@ -54,6 +54,7 @@ def commit_superstep(
     strict: bool = False,
     now: float = 0.0,
     settled: Collection[PendingRequest] = (),
+    awaited: Sequence[str] = (),
 ) -> Generator[Any, Any, Result]:
     """Work out what a finished superstep changes.
 
@@ -67,6 +68,7 @@ def commit_superstep(
         now: The time, in seconds since 1970 UTC: delays and deadlines count from it, and what is due by then is delivered.
         settled: Open requests that have an answer already, which no deadline overtakes; looked at when the conditions have
             been asked.
+        awaited: Executors that may still send because of a workflow that runs inside them.
 
     Yields:
         What a condition or selection returned; send back its final value.
@@ -100,13 +102,20 @@ def commit_superstep(
         changes[OUTPUTS, str(superstep)] = tuple(outputs)
     _change_executors(changes, snapshot, finished)
     fired = fire_due(snapshot, now, settled, routing, changes)
-    _settle(graph, snapshot, routing, changes, fired=fired, new=[*timers, *requests], strict=strict)
+    new: list[Waiting] = [*timers, *requests]
+    _settle(graph, snapshot, routing, changes, fired=fired, new=new, strict=strict, awaited=awaited)
     changes[INFLIGHT] = tuple(routing.deliveries)
     return Result(changes, routing.dropped, requests, _requests_of(fired))
 
 
 def commit_arrivals(
-    graph: Graph, snapshot: Snapshot, now: float, settled: Collection[PendingRequest] = (), *, strict: bool = False
+    graph: Graph,
+    snapshot: Snapshot,
+    now: float,
+    settled: Collection[PendingRequest] = (),
+    *,
+    strict: bool = False,
+    awaited: Sequence[str] = (),
 ) -> Result:
     """Work out what changes when timers and deadlines come due between supersteps: something came in from outside.
 
@@ -116,6 +125,7 @@ def commit_arrivals(
         now: The time; what is due by then is delivered, after what is in flight.
         settled: Open requests that have an answer already.
         strict: Whether what a join lets go is an error.
+        awaited: Executors that may still send because of a workflow that runs inside them.
 
     Raises:
         UndeliverableMessageError: Strict mode, and a join that can never fire now.
@@ -123,7 +133,7 @@ def commit_arrivals(
     changes: Changes = {}
     routing = Routing(list(snapshot.inflight))
     fired = fire_due(snapshot, now, settled, routing, changes)
-    _settle(graph, snapshot, routing, changes, fired=fired, new=(), strict=strict)
+    _settle(graph, snapshot, routing, changes, fired=fired, new=(), strict=strict, awaited=awaited)
     changes[INFLIGHT] = tuple(routing.deliveries)
     return Result(changes, routing.dropped, expired=_requests_of(fired))
 
@@ -145,11 +155,16 @@ def _settle(
     fired: Sequence[Waiting],
     new: Sequence[Waiting],
     strict: bool,
+    awaited: Sequence[str],
 ) -> None:
     """Let joins fire, and let go what they hold if the run ends here."""
     if graph.joins:
-        _change_joins(changes, snapshot, graph, routing, wakes_after(snapshot, fired, new))
-        waits = bool(new) or snapshot.schedule.timers + len(snapshot.requests) > len(fired)
+        wakes = wakes_after(snapshot, fired, new)
+        if awaited:
+            wakes = wakes.copy()
+            wakes.executors.update(awaited)
+        _change_joins(changes, snapshot, graph, routing, wakes)
+        waits = bool(new or awaited) or snapshot.schedule.timers + len(snapshot.requests) > len(fired)
         if not routing.deliveries and not waits:
             routing.dropped.extend(drop_joins(graph, snapshot, changes))
     if strict and routing.dropped:

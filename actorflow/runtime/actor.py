@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from actorflow.core.effects import REMOVED, Delivery, Effects, Finished, Output, Sent
-from actorflow.core.snapshot import EXECUTORS
+from actorflow.core.snapshot import Section
 from actorflow.core.values import private_copy, same_value
 from actorflow.errors import ExecutorTimeoutError, MessageTypeError
 from actorflow.events import ExecutorCompletedEvent, ExecutorInvokedEvent
@@ -49,8 +49,8 @@ class ActorPort(Protocol):
         """An actor cannot finish its deliveries."""
         ...
 
-    def actor_ended(self) -> None:
-        """An actor's task has ended."""
+    def actor_ended(self, actor: Actor) -> None:
+        """An actor's task is about to end."""
         ...
 
 
@@ -88,9 +88,14 @@ class Actor:
 
     def __attrs_post_init__(self) -> None:
         self._table = self.executor.handler_table
-        self._stateful = self.executor.id in self.states.stateful
+        self._stateful = self.state_section in self.states.stateful
         self._strict = self.run_port.definition.strict
-        self._supervisor = self.supervision.supervisor(self.executor)
+        self._supervisor = self.supervision.supervisor(self.executor, self.run_port)
+
+    @property
+    def state_section(self) -> Section:
+        """Where the executor's own state is kept."""
+        return self.run_port.place.state_section(self.executor.id)
 
     def wake(self, slots: list[Slot]) -> None:
         """Deliver a superstep's messages to the parked task."""
@@ -122,7 +127,7 @@ class Actor:
                         await self._stop()
             finally:
                 self.ended = True
-                self.port.actor_ended()
+                self.port.actor_ended(self)
 
     async def _start(self) -> BaseException | None:
         """Run the hook; its error is the outcome."""
@@ -232,7 +237,7 @@ class Actor:
                 self._table,
                 spec=spec,
                 delivery=delivery,
-                index=slot.index,
+                index=slot.number,
                 overlay=overlay,
                 attempt=number,
             )
@@ -286,7 +291,7 @@ class Actor:
 
     @property
     def _committed(self) -> Any:
-        return self.run_port.standing.snapshot.get((EXECUTORS, self.executor.id))
+        return self.run_port.standing.snapshot.get(self.state_section)
 
     @property
     def _has_on_stop(self) -> bool:
@@ -299,7 +304,7 @@ class Actor:
     async def put_state_back(self) -> None:
         """Give the executor the state it had before the delivery at work."""
         if self._stateful:
-            await self.states.give(self.executor.id, self._before)
+            await self.states.give(self.state_section, self._before)
 
     def nothing_done(self, slot: Slot, effects: Effects) -> Finished:
         """The delivery as one that left the executor's state and view of the shared state as they were."""
@@ -327,7 +332,7 @@ class Actor:
         await self._stop_to_restart()
         try:
             if self._stateful:
-                await self.states.give(self.executor.id, self._committed)
+                await self.states.give(self.state_section, self._committed)
         except Exception as error:  # noqa: BLE001 - a user's hook; a start that fails is one more failure to restart for
             return error
         return await self._start()

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 import trio
 
 from actorflow.core.effects import REMOVED, Finished
+from actorflow.core.snapshot import Section
 from actorflow.executors.executor import Executor
+from actorflow.graph.nesting import Names
 from actorflow.runtime.actor import Actor
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.handover import Handover
+from actorflow.runtime.places import Place, is_inside
 from actorflow.runtime.run_port import RunPort
 from actorflow.runtime.slot import Slot
 from actorflow.runtime.supervision import Supervision
 
 __all__ = ["ActorGroup"]
+
+_Address = tuple[Names, str]
+"""An executor: the workflow of the tree it is in, and its id."""
 
 
 @attrs.define(eq=False)
@@ -25,25 +31,23 @@ class ActorGroup:
     """Delivers a superstep to the actors and waits for them.
 
     Attributes:
-        executors: The workflow's executors by id.
-        states: Those that keep a state.
-        run_port: What handlers see.
+        states: The executors that keep a state.
+        port_of: What handlers of a workflow of the tree see.
         supervision: Sees deliveries through, where a policy or a limit says so.
         keep: Stores a delivery that has finished, before its actor's next one begins; None to store none.
         slots: The deliveries under way, in canonical order; none between supersteps.
         all_ended: Called when the task of the last actor has ended.
     """
 
-    executors: Mapping[str, Executor]
     states: ExecutorStates
-    run_port: RunPort
+    port_of: Callable[[Place], RunPort]
     supervision: Supervision
     keep: Callable[[Mapping[int, Finished]], Awaitable[None]] | None = None
     slots: Sequence[Slot] = ()
     all_ended: Callable[[], None] | None = None
-    _actors: dict[str, Actor] = attrs.Factory(dict)
+    _actors: dict[_Address, Actor] = attrs.Factory(dict)
+    _leaving: list[Actor] = attrs.Factory(list)  # those that have not ended, or not well
     _busy: int = 0
-    _ended: int = 0
     _barrier: Handover[None] = attrs.Factory(Handover)
 
     async def work(self, nursery: trio.Nursery) -> bool:
@@ -52,19 +56,26 @@ class ActorGroup:
         Returns:
             False as soon as one has failed; others may still be at work.
         """
-        batches: dict[str, list[Slot]] = {}
+        batches: dict[_Address, list[Slot]] = {}
         for slot in self.slots:
-            batches.setdefault(slot.delivery.target_id, []).append(slot)
+            executor_id, place = slot.delivery.target_id, slot.place
+            if executor_id not in place.definition.children:
+                batches.setdefault((place.names, executor_id), []).append(slot)
+        if not batches:
+            await trio.lowlevel.checkpoint()
+            return True
         self._busy = len(batches)
-        for executor_id, slots in batches.items():
-            actor = self._actors.get(executor_id)
+        for address, slots in batches.items():
+            actor = self._actors.get(address)
             if actor is not None:
                 actor.wake(slots)
                 continue
-            actor = self._actors[executor_id] = Actor(
-                self.executors[executor_id], self.run_port, self.states, self, self.supervision
+            names, executor_id = address
+            place = slots[0].place
+            actor = self._actors[address] = Actor(
+                place.executors[executor_id], self.port_of(place), self.states, self, self.supervision
             )
-            nursery.start_soon(actor.main, slots, name=f"actor:{executor_id}")
+            nursery.start_soon(actor.main, slots, name=f"actor:{'/'.join((*names, executor_id))}")
         await self._barrier.take()
         return not self._busy
 
@@ -83,37 +94,51 @@ class ActorGroup:
         """An actor cannot finish its deliveries: the superstep is lost, so the barrier opens at once."""
         self._barrier.give(None)
 
-    def actor_ended(self) -> None:
-        """An actor's task has ended."""
-        self._ended += 1
-        if self.all_ended is not None and self._ended == len(self._actors):
-            self.all_ended()
-
     @property
     def at_work(self) -> list[str]:
         """Executors whose task has not ended."""
-        return [executor_id for executor_id, actor in self._actors.items() if not actor.ended]
+        actors = (*self._actors.values(), *self._leaving)
+        return ["/".join((*actor.run_port.place.path, actor.executor.id)) for actor in actors if not actor.ended]
 
     def stop(self) -> None:
         """Let the parked actors end."""
         for actor in self._actors.values():
             actor.stop()
 
+    def actor_ended(self, actor: Actor) -> None:
+        """An actor's task is about to end; of one that leaves before the run does, only an error is still wanted."""
+        if actor in self._leaving and actor.stop_error is None:
+            self._leaving.remove(actor)
+        if self.all_ended is not None and not self.at_work:
+            self.all_ended()
+
+    def stop_inside(self, gone: Collection[Names]) -> None:
+        """Let the actors of children end that are gone, and of what runs inside them."""
+        for address in [each for each in self._actors if is_inside(each[0], gone)]:
+            actor = self._actors.pop(address)
+            self._leaving.append(actor)
+            actor.stop()
+
     def dismiss(self) -> None:
         """Forget the actors and the runner, which know this group: without this a run would be cyclic garbage."""
         self._actors.clear()
+        self._leaving.clear()
         self.keep = self.all_ended = self.supervision.record = None
 
     @property
-    def touched(self) -> Iterator[str]:
-        """Executors whose own state may not be the committed one: those at work, and those given what they had finished."""
-        yield from self._actors
-        yield from (slot.delivery.target_id for slot in self.slots)
+    def touched(self) -> Iterator[Section]:
+        """Where the state of an executor may not be the committed one: those at work, and those given what they had finished."""
+        yield from (actor.state_section for actor in self._actors.values())
+        yield from (slot.place.state_section(slot.delivery.target_id) for slot in self.slots)
 
     @property
-    def changed_by_stop(self) -> Iterator[str]:
-        """Executors whose `on_stop` may have changed their own state after it was committed."""
-        return (id_ for id_, actor in self._actors.items() if type(actor.executor).on_stop is not Executor.on_stop)
+    def changed_by_stop(self) -> Iterator[Section]:
+        """Where `on_stop` may have changed an executor's own state after it was committed."""
+        return (
+            actor.state_section
+            for actor in self._actors.values()
+            if type(actor.executor).on_stop is not Executor.on_stop
+        )
 
     @property
     def failed(self) -> list[Slot]:
@@ -126,18 +151,28 @@ class ActorGroup:
         return {slot.index: slot.finished for slot in self.slots if slot.finished is not None}
 
     @property
-    def states_after(self) -> dict[str, Any]:
+    def states_after(self) -> dict[Section, Any]:
         """The state that finished deliveries left each stateful executor in."""
         return {
-            each.delivery.target_id: each.state_after
-            for each in self.finished.values()
-            if each.state_after is not REMOVED
+            slot.place.state_section(slot.delivery.target_id): slot.finished.state_after
+            for slot in self.slots
+            if slot.finished is not None and slot.finished.state_after is not REMOVED
         }
+
+    @property
+    def done(self) -> dict[Names, list[Finished]]:
+        """Finished deliveries in canonical order, by workflow of the tree."""
+        done: dict[Names, list[Finished]] = {}
+        for slot in self.slots:
+            if slot.finished is not None:
+                done.setdefault(slot.place.names, []).append(slot.finished)
+        return done
 
     @property
     def stop_errors(self) -> list[Exception]:
         """What `on_stop` hooks raised."""
-        return [actor.stop_error for actor in self._actors.values() if actor.stop_error is not None]
+        actors = (*self._actors.values(), *self._leaving)
+        return [actor.stop_error for actor in actors if actor.stop_error is not None]
 
     def first_error(self) -> BaseException:
         """The error to raise when handlers failed: the first in canonical order; the others are named in its notes."""

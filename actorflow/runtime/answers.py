@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from actorflow.core.effects import PendingRequest
+from actorflow.core.subworkflows import LocatedRequest
 from actorflow.runtime.opening import check_answer
 
 __all__ = ["Answers"]
@@ -25,27 +26,27 @@ class Answers:
 
     closed: bool = False
     settled: dict[str, PendingRequest] = attrs.Factory(dict)
-    _given: list[tuple[PendingRequest, Any]] = attrs.Factory(list)
-    _taken: list[tuple[PendingRequest, Any]] = attrs.Factory(list)
+    _given: list[tuple[LocatedRequest, Any]] = attrs.Factory(list)
+    _taken: list[tuple[LocatedRequest, Any]] = attrs.Factory(list)
     _arrived: trio.Event = attrs.Factory(trio.Event)
 
     def __bool__(self) -> bool:
         return bool(self._given)
 
-    def give(self, requests: Mapping[str, PendingRequest], request_id: str, value: Any) -> None:
+    def give(self, requests: Mapping[str, LocatedRequest], request_id: str, value: Any) -> None:
         """Check an answer and keep it.
 
         Raises:
             RequestNotFoundError: No such request is open, or it was answered already.
             ResponseTypeError: The answer does not fit.
         """
-        unanswered = {id_: each for id_, each in requests.items() if self.settled.get(id_) is not each}
-        request, answer = check_answer(unanswered, request_id, value)
-        self.settled[request_id] = request
-        self._given.append((request, answer))
+        unanswered = {id_: each for id_, each in requests.items() if self.settled.get(id_) is not each.request}
+        located, answer = check_answer(unanswered, request_id, value)
+        self.settled[request_id] = located.request
+        self._given.append((located, answer))
         self._arrived.set()
 
-    def take(self) -> list[tuple[PendingRequest, Any]]:
+    def take(self) -> list[tuple[LocatedRequest, Any]]:
         """Take what was given, to commit it."""
         given, self._given = self._given, []
         self._taken += given
@@ -55,10 +56,13 @@ class Answers:
         """Take no more answers to requests whose deadline has passed; the commit that says so is under way."""
         self.settled.update({request.id: request for request in requests})
 
-    def lost(self, requests: Mapping[str, PendingRequest]) -> list[tuple[PendingRequest, Any]]:
+    def lost(self, requests: Mapping[str, LocatedRequest]) -> list[tuple[LocatedRequest, Any]]:
         """What was given in vain: at the end of the run its requests are open still."""
+        open_now = {id_: each.request for id_, each in requests.items()}
         return [
-            (request, value) for request, value in (*self._taken, *self._given) if requests.get(request.id) is request
+            (located, value)
+            for located, value in (*self._taken, *self._given)
+            if open_now.get(located.request.id) is located.request
         ]
 
     async def arrive(self) -> None:

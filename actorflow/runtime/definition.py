@@ -16,6 +16,7 @@ from actorflow.core.merge import Reducer
 from actorflow.core.naming import former_namings
 from actorflow.graph.failures import takes_failures
 from actorflow.graph.graph import Graph
+from actorflow.graph.nesting import Nesting
 from actorflow.graph.signature import graph_signature
 from actorflow.policy import SupervisionPolicy
 
@@ -44,6 +45,7 @@ class Definition:
         cleanup_grace: Seconds that handlers may take to end when a run is cancelled, before that is reported.
         upcasters: How stored values of older forms become present ones, oldest first.
         restores: Signatures of earlier graphs whose checkpoints the user says this one may restore.
+        children: The executors that hold a workflow, by id.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Definition:
     cleanup_grace: float = 5.0
     upcasters: tuple[Upcaster, ...] = ()
     restores: frozenset[str] = frozenset()
+    children: Mapping[str, Nesting] = attrs.Factory(dict)
 
     @cached_property
     def signature(self) -> str:
@@ -79,7 +82,8 @@ class Definition:
     @cached_property
     def codec(self) -> SectionCodec:
         """Encodes with the types this graph declares; made when a storage is first used."""
-        return SectionCodec(TypeRegistry(self.annotations, self.upcasters))
+        inner = {id_: each.scheme.codec for id_, each in self.children.items() if isinstance(each.scheme, Definition)}
+        return SectionCodec(TypeRegistry(self.annotations, self.upcasters), inner)
 
     @cached_property
     def failure_senders(self) -> frozenset[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -26,6 +27,21 @@ __all__ = ["Emitter", "request_event"]
 
 
 @attrs.define(eq=False)
+class _Numbering:
+    """What the events of one run are numbered and stamped with, whatever workflow of the tree they tell of."""
+
+    superstep: int = 0
+    counter: Iterator[int] = attrs.Factory(lambda: itertools.count(1))
+    # Time of day, moved on by trio's clock: under a MockClock the clock's jumps show, and a set clock never does.
+    epoch: float = attrs.field(factory=lambda: time.time() - trio.current_time())
+    clock: Callable[[], float] = attrs.field(factory=lambda: trio.lowlevel.current_clock().current_time)
+
+    def time(self) -> float:
+        """The time of day."""
+        return self.epoch + self.clock()
+
+
+@attrs.define(eq=False)
 class Emitter:
     """Numbers and stamps the events of one run.
 
@@ -33,7 +49,7 @@ class Emitter:
         run_id: The run.
         sink: Where events go.
         told: The events that told of requests, by request id; outlives the run.
-        superstep: Number of the superstep under way.
+        path: The executors that nest the workflow this tells of, outermost first.
         in_haste: Whether to tell of saves only what there is room for: the run is on its way out, for a bounded time,
             and a consumer that does not read must not use it up.
     """
@@ -41,20 +57,28 @@ class Emitter:
     run_id: str
     sink: EventSink
     told: dict[str, RequestInfoEvent] = attrs.Factory(dict)
-    superstep: int = 0
     in_haste: bool = False
-    _sequence: int = 0
-    # Time of day, moved on by trio's clock: under a MockClock the clock's jumps show, and a set clock never does.
-    _epoch: float = attrs.field(factory=lambda: time.time() - trio.current_time())
-    _clock: Callable[[], float] = attrs.field(factory=lambda: trio.lowlevel.current_clock().current_time)
+    path: tuple[str, ...] = ()
+    _numbering: _Numbering = attrs.Factory(_Numbering)
+
+    @property
+    def superstep(self) -> int:
+        """Number of the superstep under way."""
+        return self._numbering.superstep
+
+    @superstep.setter
+    def superstep(self, number: int) -> None:
+        self._numbering.superstep = number
 
     def _note(self, kind: type[WorkflowEvent], fields: dict[str, Any]) -> Note:
-        self._sequence += 1
-        return kind, self.run_id, self._sequence, self._epoch + self._clock(), self.superstep, fields
+        if self.path:
+            fields["path"] = self.path
+        numbering = self._numbering
+        return kind, self.run_id, next(numbering.counter), numbering.time(), numbering.superstep, fields
 
     def now(self) -> float:
         """The time that an event made now would bear."""
-        return self._epoch + self._clock()
+        return self._numbering.time()
 
     async def emit(self, kind: type[WorkflowEvent], **fields: Any) -> None:
         """Hand over an event of the engine's, if anybody listens. No checkpoint where there is room for it."""
@@ -76,12 +100,13 @@ class Emitter:
 
     async def emit_user_event(self, event: WorkflowEvent) -> None:
         """Fill in the common fields of a user's event and hand it over."""
-        self._sequence += 1
+        sequence = next(self._numbering.counter)
         if self.sink.listening:
             stamped = attrs.evolve(
                 event,
                 run_id=self.run_id,
-                sequence=self._sequence,
+                sequence=sequence,
+                path=self.path,
                 time=self.now(),
                 superstep=self.superstep,
             )
@@ -103,11 +128,11 @@ class Emitter:
     async def tell_requests(self, requests: Sequence[PendingRequest]) -> None:
         """Tell of open requests."""
         for request in requests:
-            self._sequence += 1
             event = self.told[request.id] = request_event(
                 request,
                 run_id=self.run_id,
-                sequence=self._sequence,
+                sequence=next(self._numbering.counter),
+                path=self.path,
                 time=self.now(),
                 superstep=self.superstep,
             )
@@ -128,9 +153,14 @@ class Emitter:
         else:
             await self.emit(kind, **fields)
 
-    def request_event(self, request: PendingRequest) -> RequestInfoEvent:
+    def inside(self, path: tuple[str, ...]) -> Emitter:
+        """Tells of a workflow that runs inside, through the same sink and with the same count."""
+        return Emitter(self.run_id, self.sink, self.told, path=path, numbering=self._numbering)
+
+    def request_event(self, request: PendingRequest, path: tuple[str, ...] = ()) -> RequestInfoEvent:
         """The event that told of an open request."""
-        return self.told.get(request.id) or request_event(request, run_id=self.run_id, superstep=self.superstep)
+        told = self.told.get(request.id)
+        return told or request_event(request, run_id=self.run_id, superstep=self.superstep, path=path)
 
 
 def request_event(request: PendingRequest, **common: Any) -> RequestInfoEvent:

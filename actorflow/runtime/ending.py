@@ -6,20 +6,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from actorflow.checkpoint.records import CheckpointID
-from actorflow.core.effects import OutputKind, PendingRequest
+from actorflow.core.effects import OutputKind
 from actorflow.core.snapshot import Snapshot
+from actorflow.core.subworkflows import LocatedRequest, path_of
 from actorflow.events import (
     ExecutorFailedEvent,
     FailedEvent,
     MessageDroppedEvent,
+    RequestInfoEvent,
     StatusEvent,
     WorkflowEvent,
     WorkflowRunState,
 )
-from actorflow.runtime.emitter import Emitter
 from actorflow.runtime.run import RunResult
 from actorflow.runtime.slot import Slot
-from actorflow.runtime.stream import EventLog
+from actorflow.runtime.stream import EventLog, EventSink
 
 __all__ = ["EndEvent", "end_events", "leaf", "result_of"]
 
@@ -28,21 +29,26 @@ EndEvent = tuple[type[WorkflowEvent], dict[str, Any]]
 
 
 def result_of(
-    snapshot: Snapshot, emitter: Emitter, status: WorkflowRunState, checkpoint_id: CheckpointID | None
+    snapshot: Snapshot,
+    requests: Sequence[RequestInfoEvent],
+    sink: EventSink,
+    status: WorkflowRunState,
+    checkpoint_id: CheckpointID | None,
 ) -> RunResult:
     """What a run came to.
 
     Args:
         snapshot: Where it ended.
-        emitter: Knows the events that told of requests.
+        requests: The open requests, as the events that told of them.
+        sink: Where its events went.
         status: How it ended.
         checkpoint_id: The checkpoint it ended on, if it had a storage.
     """
-    outputs, mark, sink = snapshot.outputs, snapshot.mark, emitter.sink
+    outputs, mark = snapshot.outputs, snapshot.mark
     return RunResult(
         outputs=[output.value for output in outputs if output.kind is OutputKind.OUTPUT],
         intermediate_outputs=[output.value for output in outputs if output.kind is OutputKind.INTERMEDIATE],
-        requests=tuple(map(emitter.request_event, snapshot.requests.values())),
+        requests=tuple(requests),
         status=status,
         log=sink if isinstance(sink, EventLog) else None,
         supersteps=snapshot.superstep - (mark.begun_at if mark else 0),
@@ -52,7 +58,7 @@ def result_of(
 
 def end_events(
     failed: Sequence[Slot],
-    lost: Sequence[tuple[PendingRequest, Any]],
+    lost: Sequence[tuple[LocatedRequest, Any]],
     failure: BaseException | None,
     status: WorkflowRunState,
 ) -> Iterator[EndEvent]:
@@ -65,13 +71,12 @@ def end_events(
         status: How it ended.
     """
     for slot in failed:
-        yield (
-            ExecutorFailedEvent,
-            {"executor_id": slot.delivery.target_id, "error": slot.error, "attempt": slot.attempt},
-        )
-    for request, value in lost:
-        dropped = {"reason": "discarded", "message": value, "source_id": None, "target_id": request.executor_id}
-        yield MessageDroppedEvent, dropped
+        told = {"executor_id": slot.delivery.target_id, "error": slot.error, "attempt": slot.attempt}
+        yield ExecutorFailedEvent, told | ({"path": slot.place.path} if slot.place.path else {})
+    for located, value in lost:
+        target_id, path = located.request.executor_id, path_of(located.names)
+        dropped = {"reason": "discarded", "message": value, "source_id": None, "target_id": target_id}
+        yield MessageDroppedEvent, dropped | ({"path": path} if path else {})
     if failure is not None:
         yield FailedEvent, {"error": failure}
     yield StatusEvent, {"status": status}

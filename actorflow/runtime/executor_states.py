@@ -6,13 +6,13 @@ private copies, so nothing the executor does later reaches them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from actorflow.core.effects import REMOVED
-from actorflow.core.snapshot import EXECUTORS, Snapshot
+from actorflow.core.snapshot import EXECUTORS, Section, Snapshot
 from actorflow.core.values import private_copy
 from actorflow.errors import CheckpointError
 from actorflow.executors.executor import Executor
@@ -22,27 +22,46 @@ __all__ = ["ExecutorStates"]
 
 @attrs.define(eq=False)
 class ExecutorStates:
-    """The executors of one workflow that have a state of their own.
+    """The executors of one workflow, and of those that run inside it, that have a state of their own.
 
     Attributes:
-        stateful: Those executors, by id.
-        stale: Ids of executors that could not be rolled back yet; the next run does it first.
+        stateful: Those executors, by the section that holds their state.
+        stale: Sections of executors that could not be rolled back yet; the next run does it first.
     """
 
-    stateful: dict[str, Executor]
-    stale: set[str] = attrs.Factory(set)
-    _initial: dict[str, Any] = attrs.Factory(dict)
+    stateful: dict[Section, Executor] = attrs.Factory(dict)
+    stale: set[Section] = attrs.Factory(set)
+    _initial: dict[Section, Any] = attrs.Factory(dict)
+    _unasked: dict[Section, Executor] = attrs.Factory(dict)
 
     @classmethod
     def of(cls, executors: Mapping[str, Executor]) -> ExecutorStates:
         """Pick the stateful ones."""
-        return cls({id_: each for id_, each in executors.items() if each.has_typed_state or each.has_state_hooks})
+        states = cls()
+        states.join(executors, lambda executor_id: (EXECUTORS, executor_id))
+        return states
+
+    def join(self, executors: Mapping[str, Executor], section_of: Callable[[str], Section]) -> None:
+        """Pick the stateful ones of a workflow that runs inside."""
+        for id_, each in executors.items():
+            if each.has_typed_state or each.has_state_hooks:
+                self.stateful[section_of(id_)] = each
+            if each.has_state_hooks:
+                self._unasked[section_of(id_)] = each
+
+    def leave(self, executors: Mapping[str, Executor], section_of: Callable[[str], Section]) -> None:
+        """Forget those of a workflow that is gone."""
+        for section in map(section_of, executors):
+            self.stateful.pop(section, None)
+            self._initial.pop(section, None)
+            self._unasked.pop(section, None)
+            self.stale.discard(section)
 
     async def remember_initial(self) -> None:
-        """Ask executors with hooks for the state they begin with; done once, before anything else."""
-        for id_, executor in self.stateful.items():
-            if executor.has_state_hooks and id_ not in self._initial:
-                self._initial[id_] = private_copy(dict(await executor.on_checkpoint_save()))
+        """Ask executors with hooks for the state they begin with; done once for each, before anything else."""
+        for section, executor in [*self._unasked.items()]:
+            self._initial[section] = private_copy(dict(await executor.on_checkpoint_save()))
+            del self._unasked[section]
 
     async def capture(self, executor: Executor) -> Any:
         """A private copy of an executor's state."""
@@ -52,43 +71,43 @@ class ExecutorStates:
         saved = private_copy(dict(await executor.on_checkpoint_save()))
         return (typed, saved) if executor.has_typed_state else saved
 
-    async def give(self, executor_id: str, value: Any) -> None:
+    async def give(self, section: Section, value: Any) -> None:
         """Give one executor a captured state."""
-        await self._give(self.stateful[executor_id], value)
+        await self._give(section, value)
 
-    async def put_back(self, snapshot: Snapshot, ids: Iterable[str]) -> None:
+    async def put_back(self, snapshot: Snapshot, sections: Iterable[Section]) -> None:
         """Give executors the state a snapshot has for them; all of them, or none.
 
         Raises:
             CheckpointError: An executor's hook refused. Those before it got their present state back.
         """
-        before: list[tuple[Executor, Any]] = []
+        before: list[tuple[Section, Any]] = []
         given = False
         try:
-            for id_ in ids:
-                await self._put_back_one(snapshot, self.stateful[id_], before)
+            for section in sections:
+                await self._put_back_one(snapshot, section, before)
             given = True
         finally:
             if not given:  # a hook was cancelled, or refused: the next run puts all of them where the workflow stands
-                self.mark_stale(executor.id for executor, _ in before)
-        self.stale.difference_update(executor.id for executor, _ in before)
+                self.mark_stale(section for section, _ in before)
+        self.stale.difference_update(section for section, _ in before)
 
-    async def _put_back_one(self, snapshot: Snapshot, executor: Executor, before: list[tuple[Executor, Any]]) -> None:
-        before.append((executor, await self.capture(executor)))
+    async def _put_back_one(self, snapshot: Snapshot, section: Section, before: list[tuple[Section, Any]]) -> None:
+        before.append((section, await self.capture(self.stateful[section])))
         refusal: Exception | None = None
         try:
-            await self._give(executor, snapshot.get((EXECUTORS, executor.id)))
+            await self._give(section, snapshot.get(section))
         except Exception as error:  # noqa: BLE001 - a user's hook; raised below, once what it interrupted is undone
             refusal = error
         if refusal is not None:
             await self._undo(before, refusal)
             raise CheckpointError(
-                f"executor {executor.id!r} could not take back its state: {refusal!r}; nothing was restored"
+                f"executor {self.stateful[section].id!r} could not take back its state: {refusal!r}; nothing was restored"
             ) from refusal
 
-    def mark_stale(self, ids: Iterable[str]) -> None:
+    def mark_stale(self, sections: Iterable[Section]) -> None:
         """Note executors whose present state is not the committed one; those without a state of their own are passed over."""
-        self.stale.update(id_ for id_ in ids if id_ in self.stateful)
+        self.stale.update(section for section in sections if section in self.stateful)
 
     async def roll_back(self, snapshot: Snapshot) -> list[BaseException]:
         """Give stale executors the state of a snapshot, each for itself; those that refuse stay stale.
@@ -97,28 +116,31 @@ class ExecutorStates:
             What went wrong.
         """
         problems: list[BaseException] = []
-        for id_ in sorted(self.stale):
+        for section in sorted(self.stale):
             try:
-                await self._give(self.stateful[id_], snapshot.get((EXECUTORS, id_)))
+                await self._give(section, snapshot.get(section))
             except Exception as error:  # noqa: BLE001 - a user's hook; it is reported, and tried again by the next run
                 problems.append(error)
             else:
-                self.stale.discard(id_)
+                self.stale.discard(section)
         return problems
 
-    async def _undo(self, before: list[tuple[Executor, Any]], cause: Exception) -> None:
-        for executor, value in reversed(before):
+    async def _undo(self, before: list[tuple[Section, Any]], cause: Exception) -> None:
+        for section, value in reversed(before):
             try:
-                await self._give(executor, value)
+                await self._give(section, value)
             except Exception as error:  # noqa: BLE001 - noted on the error that is about to be raised
-                self.stale.add(executor.id)
-                cause.add_note(f"executor {executor.id!r} could not be given its former state back either: {error!r}")
+                self.stale.add(section)
+                cause.add_note(
+                    f"executor {self.stateful[section].id!r} could not be given its former state back either: {error!r}"
+                )
 
-    async def _give(self, executor: Executor, value: Any) -> None:
+    async def _give(self, section: Section, value: Any) -> None:
+        executor = self.stateful[section]
         if executor.has_typed_state:
             typed = value[0] if executor.has_state_hooks and value is not REMOVED else value
             executor.state = executor.new_state() if typed is REMOVED else private_copy(typed)
         if executor.has_state_hooks:
             saved = value[1] if executor.has_typed_state and value is not REMOVED else value
-            given = self._initial.get(executor.id, {}) if saved is REMOVED else saved
+            given = self._initial.get(section, {}) if saved is REMOVED else saved
             await executor.on_checkpoint_restore(private_copy(given))  # type: ignore[arg-type]

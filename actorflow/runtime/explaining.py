@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import attrs
 import trio
 
 from actorflow.clock import wall_time
-from actorflow.core.effects import Delivery, PendingRequest
+from actorflow.core.effects import Delivery
 from actorflow.core.joins import Join
-from actorflow.core.snapshot import JOINS
-from actorflow.core.timers import Timer
+from actorflow.core.snapshot import JOINS, Snapshot
+from actorflow.core.subworkflows import LocatedRequest, executor_of, path_of
+from actorflow.graph.nesting import Scheme, plan
 from actorflow.runtime.activity import Activity
 from actorflow.runtime.explanation import Explanation, HeldLease, Inbox, OpenRequest, WaitingJoin, WaitingTimer
+from actorflow.runtime.opening import requests_of
 from actorflow.runtime.slot import Slot
 from actorflow.runtime.workflow_core import WorkflowCore
 
 __all__ = ["explain", "left_over"]
+
+_Level = tuple[tuple[str, ...], Scheme, Snapshot]
+"""A workflow of the tree: the executors that nest it, its definition, and its state."""
 
 
 def explain(core: WorkflowCore) -> Explanation:
@@ -28,11 +33,11 @@ def explain(core: WorkflowCore) -> Explanation:
     activity = core.activity
     snapshot = core.standing.snapshot
     now = _now(activity)
-    by_due = sorted(snapshot.timers.values(), key=lambda timer: (timer.due, timer.superstep, timer.index))
+    levels = list(_levels(core.definition, snapshot))
     inboxes = tuple(_inboxes(core, activity))
-    timers = tuple(_timer(core, each, now) for each in by_due)
-    requests = tuple(_request(core, each, now, activity) for each in snapshot.requests.values())
-    joins = tuple(_joins(core))
+    timers = tuple(sorted(_timers(levels, now), key=lambda timer: timer.due_in))
+    requests = tuple(_request(core, each, now, activity) for each in requests_of(core.definition, snapshot).values())
+    joins = tuple(_joins(levels))
     at_work = activity is not None and bool(activity.actors.slots)
     found = Explanation(
         workflow_id=core.id,
@@ -53,7 +58,7 @@ def explain(core: WorkflowCore) -> Explanation:
 def left_over(core: WorkflowCore) -> Callable[[], Explanation]:
     """What a run that has just ended leaves; looked for now if there is anything, since the next run will change it."""
     snapshot = core.standing.snapshot
-    if snapshot.inflight or snapshot.timers or snapshot.requests or snapshot.table(JOINS):
+    if snapshot.is_busy or snapshot.requests or snapshot.children or snapshot.table(JOINS):
         left = attrs.evolve(explain(core), owner=None)
         return lambda: left
     return partial(
@@ -85,48 +90,69 @@ def _lease(activity: Activity | None) -> HeldLease | None:
 
 def _inboxes(core: WorkflowCore, activity: Activity | None) -> Iterable[Inbox]:
     if activity is None or not activity.actors.slots:
-        waiting = Counter(delivery.target_id for delivery in core.standing.snapshot.inflight)
+        planned = plan(core.definition, core.standing.snapshot)
+        waiting = Counter(_named(path_of(each.names), each.delivery.target_id) for each in planned)
         return [Inbox(executor_id=id_, depth=depth) for id_, depth in waiting.items()]
     age = _age(activity.since)
     unhandled: dict[str, list[Slot]] = {}
     for slot in activity.actors.slots:
         if slot.finished is None:
-            unhandled.setdefault(slot.delivery.target_id, []).append(slot)
+            unhandled.setdefault(_named(slot.place.path, slot.delivery.target_id), []).append(slot)
     return [
         Inbox(executor_id=id_, depth=len(slots), age=age, attempt=slots[0].attempt) for id_, slots in unhandled.items()
     ]
 
 
-def _timer(core: WorkflowCore, timer: Timer, now: float) -> WaitingTimer:
-    what = timer.what
-    if isinstance(what, Delivery):
-        return WaitingTimer(target_id=what.target_id, due_in=timer.due - now)
-    target = next((join.target for join in core.definition.graph.joins if join.id == what.join_id), what.join_id)
-    return WaitingTimer(target_id=target, join_id=what.join_id, due_in=timer.due - now)
+def _levels(definition: Scheme, snapshot: Snapshot, path: tuple[str, ...] = ()) -> Iterator[_Level]:
+    """The workflow, and those that run inside it."""
+    yield path, definition, snapshot
+    for child, inner in snapshot.children.items():
+        executor_id = executor_of(child)
+        yield from _levels(definition.children[executor_id].scheme, inner, (*path, executor_id))
 
 
-def _request(core: WorkflowCore, request: PendingRequest, now: float, activity: Activity | None) -> OpenRequest:
+def _named(path: tuple[str, ...], executor_id: str) -> str:
+    return "/".join((*path, executor_id))
+
+
+def _timers(levels: Iterable[_Level], now: float) -> Iterable[WaitingTimer]:
+    for path, scheme, snapshot in levels:
+        targets = {join.id: join.target for join in scheme.graph.joins}
+        in_order = sorted(snapshot.timers.values(), key=lambda timer: (timer.due, timer.superstep, timer.index))
+        for timer in in_order:
+            what = timer.what
+            if isinstance(what, Delivery):
+                yield WaitingTimer(target_id=_named(path, what.target_id), due_in=timer.due - now)
+            else:
+                target = _named(path, targets.get(what.join_id, what.join_id))
+                yield WaitingTimer(target_id=target, join_id=what.join_id, due_in=timer.due - now)
+
+
+def _request(core: WorkflowCore, located: LocatedRequest, now: float, activity: Activity | None) -> OpenRequest:
+    request = located.request
     told = core.standing.told.get(request.id)
     clock = time.time if activity is None or not trio.lowlevel.in_trio_run() else activity.emitter.now
     return OpenRequest(
         request_id=request.id,
-        executor_id=request.executor_id,
+        executor_id=_named(path_of(located.names), request.executor_id),
         age=None if told is None else max(0.0, clock() - told.time),
         expires_in=None if request.due is None else request.due - now,
     )
 
 
-def _joins(core: WorkflowCore) -> Iterable[WaitingJoin]:
-    held = core.standing.snapshot.table(JOINS)
-    for join in core.definition.graph.joins:
-        holds = held.get(join.id)
-        if holds:
-            yield _join(join, {source: len(holds[source]) for source in join.sources if holds.get(source)})
+def _joins(levels: Iterable[_Level]) -> Iterable[WaitingJoin]:
+    for path, scheme, snapshot in levels:
+        held = snapshot.table(JOINS)
+        for join in scheme.graph.joins:
+            holds = held.get(join.id)
+            if holds:
+                yield _join(path, join, {source: len(holds[source]) for source in join.sources if holds.get(source)})
 
 
-def _join(join: Join, has: dict[str, int]) -> WaitingJoin:
+def _join(path: tuple[str, ...], join: Join, has: dict[str, int]) -> WaitingJoin:
     misses = tuple(source for source in join.sources if source not in has)
-    return WaitingJoin(join_id=join.id, target_id=join.target, wait=join.wait.value, has=has, misses=misses)
+    target = _named(path, join.target)
+    return WaitingJoin(join_id=join.id, target_id=target, wait=join.wait.value, has=has, misses=misses)
 
 
 def _sentence(found: Explanation, activity: Activity | None, *, at_work: bool) -> str:

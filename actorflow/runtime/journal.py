@@ -25,9 +25,10 @@ import attrs
 from actorflow.checkpoint.codec.sections import SectionCodec
 from actorflow.checkpoint.records import CheckpointID, JournalEntry, Lease
 from actorflow.checkpoint.storage import CheckpointStorage
-from actorflow.core.effects import Delivery, Finished
+from actorflow.core.effects import Finished
 from actorflow.core.trials import Restarts, Trial, Trials
 from actorflow.errors import CheckpointError, CodecError
+from actorflow.graph.nesting import Names, Planned
 from actorflow.runtime.storing import storage_errors
 
 __all__ = ["Journal", "read_journal"]
@@ -55,12 +56,14 @@ class Journal:
     lease: Lease | None
     _written: tuple[CheckpointID | None, set[int]] = attrs.field(factory=lambda: (None, set()))
 
-    async def write(self, head: CheckpointID | None, finished: Mapping[int, Finished], trials: Trials) -> None:
+    async def write(
+        self, head: CheckpointID | None, finished: Mapping[int, tuple[Names, Finished]], trials: Trials
+    ) -> None:
         """Write what is not written yet, all or none. One that cannot be encoded is left to be run again.
 
         Args:
             head: The checkpoint the superstep follows.
-            finished: What is finished of it, by place in the canonical order.
+            finished: What is finished of it and where in the tree of workflows, by place in the canonical order.
             trials: What was tried of it.
 
         Raises:
@@ -86,15 +89,15 @@ class Journal:
         trials.wrote(notes)
 
     def _finished(
-        self, head: CheckpointID | None, finished: Mapping[int, Finished], trials: Trials
+        self, head: CheckpointID | None, finished: Mapping[int, tuple[Names, Finished]], trials: Trials
     ) -> Iterator[JournalEntry]:
-        for place, each in finished.items():
-            restarts = trials.restarts_of(each.delivery.target_id) if trials else 0
+        for place, (names, each) in finished.items():
+            restarts = trials.restarts_of((names, each.delivery.target_id)) if trials else 0
             index = place + restarts * _PLACES + _AFTER_RESTART if restarts else place
             if index in self._written[1]:
                 continue
             try:
-                payload = self.codec.encode_finished(each)
+                payload = self.codec.at(names).encode_finished(each)
             except CodecError:  # the commit of the superstep raises it, and says where the value sits
                 continue
             yield self._entry(head, index, payload)
@@ -114,7 +117,7 @@ async def read_journal(
     storage: CheckpointStorage,
     workflow_id: str,
     head: CheckpointID,
-    inflight: Sequence[Delivery],
+    planned: Sequence[Planned],
     *,
     codec: SectionCodec,
     trials: Trials,
@@ -125,8 +128,8 @@ async def read_journal(
         storage: Where the journal is.
         workflow_id: Whose journal.
         head: The checkpoint.
-        inflight: The superstep's deliveries.
-        codec: Decodes it.
+        planned: The superstep's deliveries.
+        codec: Decodes it, with those of the workflows that run inside.
         trials: What was tried; amended.
 
     Returns:
@@ -135,26 +138,26 @@ async def read_journal(
     Raises:
         CheckpointError: The storage failed, or an entry is damaged.
     """
-    if not inflight or not hasattr(storage, "read_journal"):
+    if not planned or not hasattr(storage, "read_journal"):
         return {}
     with storage_errors(f"the journal of workflow {workflow_id!r} could not be read"):
         entries = await storage.read_journal(workflow_id, head)
-    here = [entry for entry in entries if entry.index % _PLACES < len(inflight)]
+    here = [entry for entry in entries if entry.index % _PLACES < len(planned)]
     for entry in here:
         if _PLACES <= entry.index < _AFTER_RESTART:
-            _take_note(entry, inflight, codec, trials)
+            _take_note(entry, planned, codec, trials)
     finished = {}
     for entry in here:
-        delivery = inflight[place := entry.index % _PLACES]
-        restarts = trials.restarts_of(delivery.target_id)
+        each = planned[place := entry.index % _PLACES]
+        restarts = trials.restarts_of((each.names, each.delivery.target_id))
         if entry.index == (place + restarts * _PLACES + _AFTER_RESTART if restarts else place):
-            finished[place] = codec.decode_finished(delivery, entry.payload)
+            finished[place] = codec.at(each.names).decode_finished(each.delivery, entry.payload)
     return finished
 
 
-def _take_note(entry: JournalEntry, inflight: Sequence[Delivery], codec: SectionCodec, trials: Trials) -> None:
+def _take_note(entry: JournalEntry, planned: Sequence[Planned], codec: SectionCodec, trials: Trials) -> None:
     serial, place = divmod(entry.index, _PLACES)
-    delivery = inflight[place]
+    names, delivery = planned[place].names, planned[place].delivery
     kind, *note = codec.decode_note(entry.payload)
     try:
         if kind == _TRIAL:
@@ -162,7 +165,9 @@ def _take_note(entry: JournalEntry, inflight: Sequence[Delivery], codec: Section
             trials.take(Trial(place, delivery, int(attempts), float(due), float(delay), int(restarts), serial))
         elif kind == _RESTART:
             count, *times = note
-            trials.take_restarts(delivery.target_id, Restarts(int(count), tuple(map(float, times)), place, serial))
+            trials.take_restarts(
+                (names, delivery.target_id), Restarts(int(count), tuple(map(float, times)), place, serial)
+            )
         else:
             raise CodecError("journal", f"a note on attempts is of the unknown kind {kind!r}")
     except (TypeError, ValueError) as error:

@@ -12,7 +12,20 @@ from actorflow.checkpoint.records import FORMAT_VERSION, Checkpoint, CheckpointI
 from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.coercion.answers import coerce
 from actorflow.core.effects import REMOVED, Delivery, PendingRequest
-from actorflow.core.snapshot import INFLIGHT, JOINS, OUTPUTS, REQUESTS, RUN, TIMERS, Changes, RunMark, Snapshot
+from actorflow.core.snapshot import (
+    INFLIGHT,
+    INPUTS,
+    JOINS,
+    OUTPUTS,
+    REQUESTS,
+    RUN,
+    TIMERS,
+    Changes,
+    RunMark,
+    Snapshot,
+    inside,
+)
+from actorflow.core.subworkflows import LocatedRequest, SubWorkflowResponse, executor_of
 from actorflow.core.trials import Trials
 from actorflow.core.types import compile_type, describe
 from actorflow.errors import (
@@ -23,10 +36,12 @@ from actorflow.errors import (
     RequestNotFoundError,
     ResponseTypeError,
 )
-from actorflow.graph.committing import drop_joins
+from actorflow.graph.abandoning import abandon
+from actorflow.graph.nesting import Names, Nesting, all_requests, open_requests, plan
 from actorflow.graph.routing import Dropped
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.journal import read_journal
+from actorflow.runtime.places import section_at
 from actorflow.runtime.recorder import Durability
 from actorflow.runtime.standing import Standing
 from actorflow.runtime.storing import storage_errors
@@ -39,13 +54,22 @@ __all__ = [
     "RunArguments",
     "answer_changes",
     "check_answer",
+    "check_input",
     "decode_checkpoint",
     "discarded",
     "fresh_changes",
     "load_standing",
     "other_head",
+    "requests_of",
     "responses_run_changes",
 ]
+
+
+Located = tuple[Names, Dropped]
+"""A message that nothing took, and where in the tree of workflows."""
+
+Answer = tuple[LocatedRequest, Any]
+"""An answer, and the request it is for."""
 
 
 class Latest:
@@ -149,7 +173,7 @@ class Opening:
     changes: Changes | None = None
     superstep: int = 0
     kind: CheckpointKind = CheckpointKind.ENTRY
-    dropped: Sequence[Dropped] = ()
+    dropped: Sequence[Located] = ()
     restored: bool = False
     other_head: CheckpointID | None = None
     idle: bool = False
@@ -157,46 +181,39 @@ class Opening:
 
 def fresh_changes(
     definition: Definition, snapshot: Snapshot, message: Any, run_id: str
-) -> tuple[Changes, list[Dropped]]:
+) -> tuple[Changes, list[Located]]:
     """The entry of a fresh message: it abandons what was in flight, timers, and what joins held; open requests stay."""
     changes = _without_outputs(snapshot)
-    changes.update({(TIMERS, name): REMOVED for name in snapshot.timers})
-    dropped = [*map(_discarded, snapshot.inflight), *_discarded_timers(definition, snapshot)]
-    dropped += drop_joins(definition.graph, snapshot, changes)
+    abandoned, dropped = abandon(definition, snapshot)
+    changes.update(abandoned)
     changes[INFLIGHT] = (Delivery(definition.graph.start_id, message),)
     changes[RUN] = RunMark(run_id, 0)
     return changes, dropped
 
 
-def _discarded(delivery: Delivery) -> Dropped:
-    source = delivery.source_ids[0] if len(delivery.source_ids) == 1 else None
-    return Dropped("discarded", delivery.value, source, delivery.target_id)
-
-
-def _discarded_timers(definition: Definition, snapshot: Snapshot) -> list[Dropped]:
-    targets = {join.id: join.target for join in definition.graph.joins}
-    dropped: list[Dropped] = []
-    for timer in snapshot.timers.values():
-        what = timer.what
-        if isinstance(what, Delivery):
-            dropped.append(_discarded(what))
-        else:
-            dropped.append(Dropped("discarded", what.value, what.source_id, targets.get(what.join_id)))
-    return dropped
-
-
-def discarded(definition: Definition, snapshot: Snapshot) -> list[Dropped]:
-    """All unfinished work of a snapshot, for a reset: messages in flight, timers, what joins hold, requests."""
-    requests = [Dropped("discarded", each.data, each.executor_id, None) for each in snapshot.requests.values()]
-    messages = [*map(_discarded, snapshot.inflight), *_discarded_timers(definition, snapshot)]
-    return [*messages, *drop_joins(definition.graph, snapshot, {}), *requests]
+def discarded(definition: Definition, snapshot: Snapshot) -> list[Located]:
+    """All unfinished work of a snapshot, for a reset: messages in flight, timers, what joins hold, open requests."""
+    changes, dropped = abandon(definition, snapshot)
+    left = [
+        (each.names, Dropped("discarded", each.request.data, each.request.executor_id, None))
+        for each in all_requests(snapshot)
+        if section_at(each.names, (REQUESTS, each.request.id)) not in changes
+    ]
+    return [*dropped, *left]
 
 
 def _without_outputs(snapshot: Snapshot) -> Changes:
     return {(OUTPUTS, name): REMOVED for name in snapshot.table(OUTPUTS)}
 
 
-def check_answer(requests: Mapping[str, PendingRequest], request_id: str, value: Any) -> tuple[PendingRequest, Any]:
+def requests_of(definition: Definition, snapshot: Snapshot) -> Mapping[str, LocatedRequest]:
+    """The requests that may be answered from outside, by id, those of workflows that run inside among them."""
+    if not definition.children:
+        return {id_: LocatedRequest((), request) for id_, request in snapshot.requests.items()}
+    return {each.request.id: each for each in open_requests(definition, snapshot)}
+
+
+def check_answer(requests: Mapping[str, LocatedRequest], request_id: str, value: Any) -> tuple[LocatedRequest, Any]:
     """Match an answer to its request.
 
     Returns:
@@ -206,29 +223,74 @@ def check_answer(requests: Mapping[str, PendingRequest], request_id: str, value:
         RequestNotFoundError: No such request is open.
         ResponseTypeError: The answer does not fit.
     """
-    request = requests.get(request_id)
-    if request is None:
+    located = requests.get(request_id)
+    if located is None:
         raise RequestNotFoundError(request_id, tuple(requests))
+    return located, _fitting(located.request, value)
+
+
+def _fitting(request: PendingRequest, value: Any) -> Any:
+    """An answer as a value of the type that a request declares.
+
+    Raises:
+        ResponseTypeError: It does not fit.
+    """
     if compile_type(request.response_type).matches(value):
-        return request, value
+        return value
     try:
-        return request, coerce(value, request.response_type)
+        return coerce(value, request.response_type)
     except ValueError as error:
         raise ResponseTypeError(
-            f"request {request_id!r} of executor {request.executor_id!r} is answered by "
+            f"request {request.id!r} of executor {request.executor_id!r} is answered by "
             f"{describe(request.response_type)}, not {type(value).__name__}: {error}"
         ) from error
 
 
-def answer_changes(snapshot: Snapshot, answers: Sequence[tuple[PendingRequest, Any]]) -> Changes:
+def check_input(nesting: Nesting, executor_id: str, snapshot: Snapshot, value: Any) -> None:
+    """Refuse an answer that an executor which holds a workflow cannot hand on. Any other message it can.
+
+    Args:
+        nesting: How it holds it.
+        executor_id: The executor.
+        snapshot: The state of the workflow that the executor is in.
+        value: What was delivered to it.
+
+    Raises:
+        RequestNotFoundError: The child has no such request open.
+        ResponseTypeError: The answer is not of the type that the child declared.
+    """
+    if nesting.propagates or not isinstance(value, SubWorkflowResponse):
+        return
+    child, *names = value.child.split(":")
+    inner = snapshot.children.get(child) if executor_of(child) == executor_id else None
+    asking = open_requests(nesting.scheme, inner) if inner is not None else ()
+    requests = {each.request.id: each.request for each in asking if each.names == tuple(names)}
+    request = requests.get(value.request_id)
+    if request is None:
+        raise RequestNotFoundError(value.request_id, tuple(requests))
+    if not compile_type(request.response_type).matches(value.value):
+        raise ResponseTypeError(
+            f"request {request.id!r} of executor {request.executor_id!r} is answered by "
+            f"{describe(request.response_type)}, not {type(value.value).__name__}; respond with one"
+        )
+
+
+def answer_changes(snapshot: Snapshot, answers: Sequence[Answer]) -> Changes:
     """Take answered requests away and put their answers in flight, after what is there."""
-    changes: Changes = {(REQUESTS, request.id): REMOVED for request, _ in answers}
-    deliveries = [Delivery(request.executor_id, value, (), request) for request, value in answers]
-    changes[INFLIGHT] = (*snapshot.inflight, *deliveries)
+    changes: Changes = {INFLIGHT: snapshot.inflight}
+    for located, value in answers:
+        request, inflight = located.request, section_at(located.names, INFLIGHT)
+        changes[section_at(located.names, (REQUESTS, request.id))] = REMOVED
+        before = changes.get(inflight, snapshot.get(inflight))
+        answer = Delivery(request.executor_id, value, (), request)
+        changes[inflight] = (answer,) if before is REMOVED else (*before, answer)
+        child = snapshot.find(located.names)
+        if located.names and child is not None and child.mark is not None:  # each turn has its own limit
+            changes[section_at(located.names, RUN)] = RunMark(child.mark.origin, child.superstep)
     return changes
 
 
-def responses_run_changes(snapshot: Snapshot, answers: Sequence[tuple[PendingRequest, Any]], run_id: str) -> Changes:
+def responses_run_changes(snapshot: Snapshot, answers: Sequence[Answer], run_id: str) -> Changes:
     """The opening of a run that answers: outputs are counted anew from here.
 
     Its deliveries get ids of its own, so that two branches that answer differently never share one; except where
@@ -236,11 +298,13 @@ def responses_run_changes(snapshot: Snapshot, answers: Sequence[tuple[PendingReq
     """
     mark = snapshot.mark
     origin = mark.origin if mark is not None and snapshot.inflight else run_id
-    return {
-        **_without_outputs(snapshot),
-        **answer_changes(snapshot, answers),
-        RUN: RunMark(origin, snapshot.superstep),
-    }
+    changes = _without_outputs(snapshot) | answer_changes(snapshot, answers)
+    changes[RUN] = RunMark(origin, snapshot.superstep)
+    for names in {located.names for located, _ in answers if located.names}:
+        child = snapshot.find(names)
+        if child is not None and not child.inflight:
+            changes[section_at(names, RUN)] = RunMark(f"{run_id}-{':'.join(names)}", child.superstep)
+    return changes
 
 
 async def load_standing(
@@ -263,23 +327,24 @@ async def load_standing(
         return standing
     checkpoint = await _read(arguments, workflow_id)
     if arguments.checkpoint_id is LATEST and standing.head_id == checkpoint.id and standing.is_stored:
-        inflight = standing.snapshot.inflight
+        planned = [*plan(definition, standing.snapshot)]
         kept = await read_journal(
-            arguments.storage, workflow_id, checkpoint.id, inflight, codec=definition.codec, trials=standing.trials
+            arguments.storage, workflow_id, checkpoint.id, planned, codec=definition.codec, trials=standing.trials
         )
         standing.finished = {**kept, **standing.finished}
         return standing
     snapshot = decode_checkpoint(definition, checkpoint)
     is_branch = checkpoint.workflow_id != workflow_id
     ledger = Ledger.of_checkpoint(definition.codec, checkpoint.contents, standalone=is_branch)
-    if is_branch and snapshot.mark is not None:  # another history: its deliveries are others, and so are their ids
-        mark = snapshot.mark.branched(workflow_id)
-        snapshot.apply({RUN: mark})
-        ledger.skip({RUN: mark})
+    if is_branch:  # another history: its deliveries are others, and so are their ids
+        marks = _marks_of_branch(snapshot, workflow_id)
+        snapshot.apply(marks)
+        ledger.skip(marks)
     finished, trials = {}, Trials()
     if arguments.checkpoint_id is LATEST:  # an explicit checkpoint is taken as it was committed
+        planned = [*plan(definition, snapshot)]
         finished = await read_journal(
-            arguments.storage, workflow_id, checkpoint.id, snapshot.inflight, codec=definition.codec, trials=trials
+            arguments.storage, workflow_id, checkpoint.id, planned, codec=definition.codec, trials=trials
         )
     return Standing(
         snapshot=snapshot,
@@ -339,6 +404,17 @@ def _check_belongs(checkpoint: Checkpoint, snapshot: Snapshot, definition: Defin
             f"checkpoint {checkpoint.id!r} of workflow {checkpoint.workflow_name!r} holds something for "
             f"{', '.join(map(repr, unknown))}, which this graph does not have; resume it with the graph that made it"
         )
+
+
+def _marks_of_branch(snapshot: Snapshot, workflow_id: str) -> Changes:
+    marks: Changes = {}
+    if snapshot.mark is not None:
+        marks[RUN] = snapshot.mark.branched(workflow_id)
+    for turn, waiting in snapshot.table(INPUTS).items():
+        marks[INPUTS, turn] = attrs.evolve(waiting, origin=f"{waiting.origin}@{workflow_id}")
+    for child, inner in snapshot.children.items():
+        marks.update(inside(child, _marks_of_branch(inner, workflow_id)))
+    return marks
 
 
 async def other_head(storage: CheckpointStorage | None, workflow_id: str, standing: Standing) -> CheckpointID | None:

@@ -13,17 +13,27 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import trio
 
 from actorflow.checkpoint.records import CheckpointKind
-from actorflow.core.effects import Finished
+from actorflow.core.effects import REMOVED, Effects, Finished
 from actorflow.core.snapshot import Snapshot
-from actorflow.errors import CheckpointError, ConvergenceError, LeaseLostError, RunEndedError
+from actorflow.core.subworkflows import LocatedRequest, path_of
+from actorflow.errors import (
+    CheckpointError,
+    ConvergenceError,
+    LeaseLostError,
+    RequestNotFoundError,
+    ResponseTypeError,
+    RunEndedError,
+)
 from actorflow.events import (
+    ExecutorCompletedEvent,
+    ExecutorInvokedEvent,
     StartedEvent,
     StatusEvent,
     SuperstepCompletedEvent,
@@ -31,7 +41,8 @@ from actorflow.events import (
     WarningEvent,
     WorkflowRunState,
 )
-from actorflow.graph.committing import commit_arrivals, commit_superstep
+from actorflow.graph.nesting import Names, plan
+from actorflow.graph.tree_commit import Completed, TreeResult, commit_tree, commit_tree_arrivals
 from actorflow.runtime.activity import Activity
 from actorflow.runtime.actor_group import ActorGroup
 from actorflow.runtime.answers import Answers
@@ -44,10 +55,11 @@ from actorflow.runtime.explanation import Explanation
 from actorflow.runtime.journal import Journal
 from actorflow.runtime.leasing import LeaseKeeper
 from actorflow.runtime.logs import log_superstep
-from actorflow.runtime.opening import Opening, RunArguments, answer_changes
+from actorflow.runtime.opening import Located, Opening, RunArguments, answer_changes, check_input, requests_of
+from actorflow.runtime.places import Place
 from actorflow.runtime.recorder import GRACE, Durability, Recorder
 from actorflow.runtime.run import Run, RunResult
-from actorflow.runtime.run_port import RunPort
+from actorflow.runtime.run_port import Ports
 from actorflow.runtime.slot import Slot
 from actorflow.runtime.supervision import Supervision
 from actorflow.runtime.waiting import Waiting
@@ -88,19 +100,17 @@ class Runner:
         self._arguments = arguments
         self._lease = lease
         self._emitter = Emitter(run.id, run.sink, core.standing.told)
-        run_port = RunPort(core.definition, core.standing, self._emitter, MappingProxyType(dict(arguments.config)))
+        self._ports = Ports(core.places, core.standing, self._emitter, MappingProxyType(dict(arguments.config)))
         keeps_each = arguments.durability is Durability.DELIVERY
-        self._supervision = Supervision(run_port, core.turns, self._keep)
-        self._actors = ActorGroup(
-            core.executors, core.states, run_port, self._supervision, self._keep if keeps_each else None
-        )
+        self._supervision = Supervision(core.standing, self._keep)
+        self._actors = ActorGroup(core.states, self._ports.at, self._supervision, self._keep if keeps_each else None)
         self._cleanup: CleanupWatch | None = None
         self._answers = Answers()
-        self._waiting = Waiting(self._answers, wait_for_responses, lease)
+        self._waiting = Waiting(core.definition, self._answers, wait_for_responses, lease)
         self._nursery: trio.Nursery | None = None
         self._recorder: Recorder | None = None
         self._journal: Journal | None = None
-        self._limit = 0
+        self._supersteps = 0
         self._idle = opening.idle
         self._cancelled = False
         self._completed = False
@@ -209,7 +219,7 @@ class Runner:
         await self._emitter.emit(StartedEvent)
         await self._emitter.emit(StatusEvent, status=WorkflowRunState.IN_PROGRESS)
         if self._opening.restored:
-            await self._emitter.tell_requests(list(self._snapshot.requests.values()))
+            await self._tell_requests(self._requests.values())
 
     async def _open(self, nursery: trio.Nursery) -> Recorder:
         standing, arguments, opening = self._standing, self._arguments, self._opening
@@ -235,10 +245,10 @@ class Runner:
             await recorder.commit(opening.changes, opening.superstep, opening.kind, opens=True)
         if opening.kind is CheckpointKind.ENTRY and opening.changes is not None:
             standing.finished, standing.trials = {}, standing.trials.next_superstep()
-        self._renew_limit()
+            self._core.places.forget_all_but(standing.snapshot)
         await self._warn_of_a_second_root()
         leftovers, standing.leftovers = standing.leftovers, []
-        await self._emitter.tell_dropped([*leftovers, *opening.dropped])
+        await self._tell_dropped([*leftovers, *opening.dropped])
         return recorder
 
     async def _warn_of_a_second_root(self) -> None:
@@ -249,16 +259,13 @@ class Runner:
                 f"this run does not go on from them; to go on, give checkpoint_id=LATEST first",
             )
 
-    def _renew_limit(self) -> None:
-        self._limit = self._snapshot.superstep + self._definition.max_supersteps
-
     # Supersteps, and answers between them.
 
     async def _superstep_or_answers(self, nursery: trio.Nursery) -> bool:
         """Do the next thing; False if there is none, or if a superstep failed."""
         if self._answers:
             await self._commit_answers()
-        elif self._snapshot.inflight and not self._idle:
+        elif self._snapshot.has_deliveries and not self._idle:
             return await self._superstep(nursery)
         elif self._waiting.is_due(self._snapshot, idle=self._idle):
             await self._commit_arrivals(self._waiting.clock.now())
@@ -272,58 +279,94 @@ class Runner:
         """Deliver all, wait for all, commit all. False if it failed."""
         snapshot, actors, emitter, recorder = self._snapshot, self._actors, self._emitter, self._recorder
         assert recorder is not None
-        self._check_limit()
         superstep = emitter.superstep = snapshot.superstep + 1
         self._activity.since = trio.current_time()
+        actors.slots = [*self._slots()]
+        self._check_limits()
         await emitter.emit(SuperstepStartedEvent)
-        actors.slots = [Slot(index, delivery) for index, delivery in enumerate(snapshot.inflight)]
+        if self._definition.children:
+            await self._prepare_children()
         if self._standing.finished or self._standing.trials:
             await self._take_up_finished()
-        if not await actors.work(nursery):
+        await self._hand_in()
+        if actors.failed or not await actors.work(nursery):
             return False
-        definition = self._definition
-        done = [slot.finished for slot in actors.slots if slot.finished is not None]
+        now, settled = self._waiting.clock.now(), self._answers.settled.values()
         result = await answered(
-            commit_superstep(
-                definition.graph,
-                snapshot,
-                done,
-                superstep,
-                reducers=definition.reducers,
-                strict=definition.strict,
-                now=self._waiting.clock.now(),
-                settled=self._answers.settled.values(),
-            )
+            commit_tree(self._definition, snapshot, actors.done, superstep, now=now, settled=settled)
         )
         self._answers.expire(result.expired)
-        result.changes.update(self._supervision.restart_changes())
+        gone = {each.names for each in result.completed if each.is_gone}
+        result.changes.update(self._supervision.restart_changes(gone))
         await recorder.commit(result.changes, superstep, CheckpointKind.SUPERSTEP)
         self._supervision.end_superstep()
         actors.slots = ()
-        if result.dropped:
-            await emitter.tell_dropped(result.dropped)
-        if result.requests:
-            await emitter.tell_requests(result.requests)
+        await self._tell_of_commit(result)
         await emitter.emit(SuperstepCompletedEvent)
         log_superstep(self._core.id, self._run.id, superstep)
         return True
 
-    def _check_limit(self) -> None:
-        if self._snapshot.superstep >= self._limit:
-            waiting = tuple(dict.fromkeys(delivery.target_id for delivery in self._snapshot.inflight))
-            raise ConvergenceError(self._core.id, self._definition.max_supersteps, waiting)
+    def _slots(self) -> Iterator[Slot]:
+        places = self._core.places
+        if not self._definition.children:
+            for index, delivery in enumerate(self._snapshot.inflight):
+                yield Slot(index, delivery, places.top, index)
+            return
+        for index, each in enumerate(plan(self._definition, self._snapshot)):
+            yield Slot(index, each.delivery, places.at(each.names), each.number)
+
+    async def _prepare_children(self) -> None:
+        states = self._core.states
+        await states.remember_initial()
+        if states.stale:
+            await states.put_back(self._snapshot, sorted(states.stale))
+
+    async def _hand_in(self) -> None:
+        """Let the executors that hold workflows take what was delivered to them: it is the commit that gives it to a child."""
+        for slot in self._actors.slots if self._definition.children else ():
+            nesting = slot.place.definition.children.get(slot.delivery.target_id)
+            if nesting is None or slot.finished is not None:
+                continue
+            executor_id, value = slot.delivery.target_id, slot.delivery.value
+            emitter = self._ports.at(slot.place).emitter
+            await emitter.emit(ExecutorInvokedEvent, executor_id=executor_id, data=value)
+            try:
+                check_input(nesting, executor_id, self._snapshot_at(slot.place.names), value)
+            except (RequestNotFoundError, ResponseTypeError) as error:
+                error.add_note(f"raised by executor {executor_id!r}, which holds a workflow")
+                slot.error = error
+            else:
+                slot.finished = Finished(slot.delivery, Effects(), {}, REMOVED)
+
+    def _check_limits(self) -> None:
+        """Refuse to go on in a workflow of the tree that has not come to rest; only its own supersteps count."""
+        slots = self._actors.slots
+        for place in dict.fromkeys(slot.place for slot in slots):
+            if self._own_supersteps(place) >= place.definition.max_supersteps:
+                waiting = tuple(dict.fromkeys(slot.delivery.target_id for slot in slots if slot.place is place))
+                self._actors.slots = ()
+                raise ConvergenceError("/".join((self._core.id, *place.path)), place.definition.max_supersteps, waiting)
+        if slots[0].place is self._core.places.top:
+            self._supersteps += 1
+
+    def _own_supersteps(self, place: Place) -> int:
+        if place is self._core.places.top:
+            return self._supersteps
+        snapshot = self._snapshot_at(place.names)
+        return snapshot.superstep - (snapshot.mark.begun_at if snapshot.mark else 0)
 
     async def _take_up_finished(self) -> None:
         """Take over what this superstep had finished when it did not commit."""
         kept, self._standing.finished = self._standing.finished, {}
+        by_delivery = {
+            id(each.delivery): each for each in kept.values()
+        }  # answers given since may have moved its place
         for slot in self._actors.slots:
-            finished = kept.get(slot.index)
-            if finished is not None and finished.delivery is slot.delivery:
-                slot.finished = finished
+            slot.finished = by_delivery.get(id(slot.delivery))
         if self._actors.keep is not None or self._standing.trials:
             await self._keep(self._actors.finished if self._actors.keep is not None else {})
-        for executor_id, state in self._actors.states_after.items():
-            await self._core.states.give(executor_id, state)
+        for section, state in self._actors.states_after.items():
+            await self._core.states.give(section, state)
 
     async def _keep(self, finished: Mapping[int, Finished] = _NOTHING) -> None:
         """Store a finished delivery of the superstep under way, and what was tried, before its actor goes on."""
@@ -341,20 +384,22 @@ class Runner:
     async def _write_journal(self, finished: Mapping[int, Finished]) -> None:
         trials = self._standing.trials
         if self._journal is not None and (finished or trials):
-            await self._journal.write(self._standing.head_id, finished, trials)
+            slots = self._actors.slots
+            entries = {index: (slots[index].place.names, each) for index, each in finished.items()}
+            await self._journal.write(self._standing.head_id, entries, trials)
 
     def respond(self, request_id: str, value: Any) -> None:
         """Check an answer and keep it for the next superstep boundary."""
         if self._answers.closed or self._cancelled or self._actors.failed:
             raise RunEndedError(f"run {self._run.id!r} is ending; give responses= to the next run")
-        self._answers.give(self._snapshot.requests, request_id, value)
+        self._answers.give(self._requests, request_id, value)
 
     async def _commit_answers(self) -> None:
         assert self._recorder is not None
         self._idle = False
         changes = answer_changes(self._snapshot, self._answers.take())
         await self._recorder.commit(changes, self._snapshot.superstep, CheckpointKind.RESPONSES)
-        self._renew_limit()  # each turn has its own
+        self._supersteps = 0  # each turn has its own
 
     async def _wait(self) -> None:
         """Sleep until an answer is given or something is due, which is then committed."""
@@ -373,11 +418,21 @@ class Runner:
         """Commit that timers and deadlines are due: no superstep, but a fact that a resume stands on."""
         assert self._recorder is not None
         self._idle = False
-        snapshot, definition, answers = self._snapshot, self._definition, self._answers
-        result = commit_arrivals(definition.graph, snapshot, now, answers.settled.values(), strict=definition.strict)
+        snapshot, answers = self._snapshot, self._answers
+        result = await answered(commit_tree_arrivals(self._definition, snapshot, now, settled=answers.settled.values()))
         answers.expire(result.expired)
         await self._recorder.commit(result.changes, snapshot.superstep, CheckpointKind.RESPONSES)
-        await self._emitter.tell_dropped(result.dropped)
+        await self._tell_of_commit(result)
+
+    async def _tell_of_commit(self, result: TreeResult) -> None:
+        if result.completed:
+            self._let_children_go({each.names for each in result.completed if each.is_gone})
+        if result.dropped:
+            await self._tell_dropped(result.dropped)
+        if result.requests:
+            await self._tell_requests(result.requests)
+        if result.completed:
+            await self._tell_completed(result.completed)
 
     async def _change_status(self, status: WorkflowRunState) -> None:
         self._core.status = status
@@ -422,6 +477,7 @@ class Runner:
             await self._store_what_is_left()
         except (CheckpointError, LeaseLostError) as error:
             problems.append(error)
+        self._core.places.forget_all_but(self._snapshot)
         problems += await states.roll_back(self._snapshot)
         self._tell_problems(problems)
 
@@ -448,8 +504,9 @@ class Runner:
         if self._actors.slots:
             self._standing.finished = self._finished_here()
         self._core.states.mark_stale(self._actors.changed_by_stop)
+        self._core.places.forget_all_but(self._snapshot)
         told = self._standing.told
-        for closed in told.keys() - self._snapshot.requests.keys():
+        for closed in told.keys() - self._requests.keys():
             del told[closed]
         status = self._final_status()
         self._core.status = status
@@ -459,7 +516,7 @@ class Runner:
 
     def _finished_here(self) -> dict[int, Finished]:
         """What is finished of the deliveries the workflow stands before; it may have gone on, or back, since they began."""
-        inflight = dict(enumerate(self._snapshot.inflight))
+        inflight = {index: each.delivery for index, each in enumerate(plan(self._definition, self._snapshot))}
         return {
             slot.index: slot.finished
             for slot in self._actors.slots
@@ -471,7 +528,7 @@ class Runner:
             return WorkflowRunState.FAILED
         if not self._completed:
             return WorkflowRunState.CANCELLED
-        return WorkflowRunState.IDLE_WITH_PENDING_REQUESTS if self._snapshot.requests else WorkflowRunState.IDLE
+        return WorkflowRunState.IDLE_WITH_PENDING_REQUESTS if self._requests else WorkflowRunState.IDLE
 
     async def _announce_end(self) -> None:
         for kind, fields in self._end_events():
@@ -492,13 +549,47 @@ class Runner:
         self._failure = None
 
     def _end_events(self) -> Iterator[EndEvent]:
-        lost = self._answers.lost(self._snapshot.requests)
+        lost = self._answers.lost(self._requests)
         return end_events(self._actors.failed, lost, self._failure, self._core.status)
 
     def _result(self, status: WorkflowRunState) -> RunResult:
         head = self._standing.head_id if self._arguments.storage is not None else None
-        return result_of(self._snapshot, self._emitter, status, head)
+        requests = [self._emitter.request_event(each.request, path_of(each.names)) for each in self._requests.values()]
+        return result_of(self._snapshot, requests, self._emitter.sink, status, head)
+
+    # What is told of the tree of workflows.
+
+    async def _tell_dropped(self, dropped: Iterable[Located]) -> None:
+        for names, each in dropped:
+            await self._emitter.inside(path_of(names)).tell_dropped([each])
+
+    async def _tell_requests(self, requests: Iterable[LocatedRequest]) -> None:
+        for each in requests:
+            await self._emitter.inside(path_of(each.names)).tell_requests([each.request])
+
+    async def _tell_completed(self, completed: Iterable[Completed]) -> None:
+        """Tell of children that have nothing left to do."""
+        for each in completed:
+            *path, executor_id = path_of(each.names)
+            await self._emitter.inside(tuple(path)).emit(
+                ExecutorCompletedEvent, executor_id=executor_id, sent=each.sent, outputs=each.outputs
+            )
+
+    def _let_children_go(self, gone: Collection[Names]) -> None:
+        if gone:
+            self._actors.stop_inside(gone)
+            self._ports.forget(gone)
+            self._core.places.forget(gone)
+
+    @property
+    def _requests(self) -> Mapping[str, LocatedRequest]:
+        return requests_of(self._definition, self._snapshot)
 
     @property
     def _snapshot(self) -> Snapshot:
         return self._standing.snapshot
+
+    def _snapshot_at(self, names: Names) -> Snapshot:
+        found = self._snapshot.find(names)
+        assert found is not None
+        return found

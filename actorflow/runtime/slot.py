@@ -5,6 +5,8 @@ from __future__ import annotations
 import attrs
 
 from actorflow.core.effects import Delivery, Finished
+from actorflow.core.trials import Member
+from actorflow.runtime.places import Place
 
 __all__ = ["Slot"]
 
@@ -14,8 +16,10 @@ class Slot:
     """One delivery of a superstep, and what became of it.
 
     Attributes:
-        index: Its place in the canonical order.
+        index: Its place in the canonical order, over the whole tree of workflows.
         delivery: The delivery.
+        place: The workflow it is for.
+        number: Its place in the canonical order of that workflow.
         finished: Its effects, once its handler has returned.
         error: What its handler raised, where that fails the run.
         attempt: The attempt that was made last.
@@ -23,9 +27,16 @@ class Slot:
 
     index: int
     delivery: Delivery
+    place: Place
+    number: int
     finished: Finished | None = None
     error: BaseException | None = None
     attempt: int = 1
+
+    @property
+    def member(self) -> Member:
+        """The executor it is for."""
+        return self.place.names, self.delivery.target_id
 
     def note_failure(self, superstep: int, error: BaseException, *, of_attempts: int = 1) -> None:
         """The delivery failed for good; say on the error where.
@@ -37,7 +48,7 @@ class Slot:
         """
         attempts = f", on attempt {self.attempt} of {of_attempts}" if of_attempts > 1 else ""
         error.add_note(
-            f"raised by executor {self.delivery.target_id!r} in superstep {superstep}, handling a "
+            f"raised by executor {'/'.join((*self.place.path, self.delivery.target_id))!r} in superstep {superstep}, handling a "
             f"message of type {type(self.delivery.value).__name__}{attempts}"
         )
         self.error = error

@@ -18,6 +18,7 @@ from actorflow.core.snapshot import Snapshot
 from actorflow.core.trials import Trials
 from actorflow.errors import CheckpointNotFoundError
 from actorflow.events import RequestInfoEvent
+from actorflow.graph.nesting import Names
 from actorflow.graph.routing import Dropped
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.storing import storage_errors
@@ -46,7 +47,7 @@ class Standing:
     ledger: Ledger | None = None
     finished: dict[int, Finished] = attrs.Factory(dict)
     trials: Trials = attrs.Factory(Trials)
-    leftovers: list[Dropped] = attrs.Factory(list)
+    leftovers: list[tuple[Names, Dropped]] = attrs.Factory(list)
     told: dict[str, RequestInfoEvent] = attrs.Factory(dict)
 
     @property

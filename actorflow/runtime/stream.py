@@ -154,7 +154,7 @@ class EventChannel:
 
 @attrs.define(eq=False)
 class OutputChannel(trio.abc.ReceiveChannel[Any]):
-    """A view of a run's event channel that passes output values and lets the rest go.
+    """A view of a run's event channel that passes the workflow's own output values and lets the rest go.
 
     It reads the same channel as ``run.events``: use one of the two.
     """
@@ -169,7 +169,7 @@ class OutputChannel(trio.abc.ReceiveChannel[Any]):
         """
         while True:
             event = await self._events.receive()
-            if isinstance(event, OutputEvent):
+            if isinstance(event, OutputEvent) and not event.path:
                 return event.data
 
     def close(self) -> None:

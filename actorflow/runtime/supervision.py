@@ -12,7 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from enum import Enum
 from typing import Any, Protocol
 
@@ -25,10 +25,13 @@ from actorflow.core.snapshot import RESTARTS, Changes
 from actorflow.core.trials import Trial, Trials
 from actorflow.events import ExecutorFailedEvent, ExecutorRetryingEvent, MessageDroppedEvent, WarningEvent
 from actorflow.executors.executor import Executor
+from actorflow.graph.nesting import Names
 from actorflow.policy import ExecutorFailure, SupervisionPolicy
+from actorflow.runtime.places import is_inside, section_at
 from actorflow.runtime.run_port import RunPort
 from actorflow.runtime.slot import Slot
-from actorflow.runtime.turns import Turn, Turns
+from actorflow.runtime.standing import Standing
+from actorflow.runtime.turns import Turn
 
 __all__ = ["Supervision", "Supervisor", "Verdict"]
 
@@ -64,23 +67,19 @@ class Supervision:
     """What the supervisors of one run share.
 
     Attributes:
-        port: The run, as handlers see it.
-        turns: Who may begin.
+        standing: Where what was tried is kept.
         record: Writes what was tried to the journal, if there is one and it can be written now.
     """
 
-    port: RunPort
-    turns: Turns
+    standing: Standing
     record: Callable[[], Awaitable[None]] | None
     _epoch: float | None = None
 
-    def supervisor(self, executor: Executor) -> Supervisor | None:
+    def supervisor(self, executor: Executor, port: RunPort) -> Supervisor | None:
         """Who watches over an executor; None where nothing could happen that a failure of the run is not."""
-        policy = executor.policy or self.port.definition.policy
-        turn = self.turns.of(executor.id)
-        if policy is None:
-            return None if turn is None else Supervisor(self, executor.id, _BARE, turn)
-        return None if policy.is_bare and turn is None else Supervisor(self, executor.id, policy, turn)
+        policy = executor.policy or port.definition.policy or _BARE
+        turn = port.place.turns.of(executor.id)
+        return None if policy.is_bare and turn is None else Supervisor(self, port, executor.id, policy, turn)
 
     def now(self) -> float:
         """The time of day, moved on by trio's clock: a clock that is set moves no window while the run lasts."""
@@ -92,21 +91,25 @@ class Supervision:
     @property
     def trials(self) -> Trials:
         """What was tried in the superstep under way."""
-        return self.port.standing.trials
+        return self.standing.trials
 
     async def written(self) -> None:
         """Have what was tried written."""
         if self.record is not None:
             await self.record()
 
-    def restart_changes(self) -> Changes:
-        """When executors were restarted in the superstep that is about to commit."""
-        return {(RESTARTS, executor_id): times for executor_id, times in self.trials.times().items()}
+    def restart_changes(self, gone: Collection[Names]) -> Changes:
+        """When executors were restarted in the superstep that is about to commit; not those of children that are gone by it."""
+        return {
+            section_at(names, (RESTARTS, executor_id)): times
+            for (names, executor_id), times in self.trials.times().items()
+            if not is_inside(names, gone)
+        }
 
     def end_superstep(self) -> None:
         """The superstep is committed: nothing of it will be tried again."""
         if self.trials:
-            self.port.standing.trials = Trials()
+            self.standing.trials = Trials()
 
 
 @attrs.define(eq=False)
@@ -115,12 +118,14 @@ class Supervisor:
 
     Attributes:
         run: Shared by the run's supervisors.
+        port: The run, as the executor sees it.
         executor_id: The executor.
         policy: Its own, or the workflow's.
         turn: Its turns; None if it never waits for one.
     """
 
     run: Supervision
+    port: RunPort
     executor_id: str
     policy: SupervisionPolicy
     turn: Turn | None
@@ -140,7 +145,7 @@ class Supervisor:
         Returns:
             What became of it, and the last attempt's error.
         """
-        trial = self.run.trials.of(slot.index, slot.delivery)
+        trial = self.run.trials.of(slot.index, slot.member, slot.delivery)
         number = 1 if trial is None else await self._take_up(trial)
         while True:
             slot.attempt = number
@@ -183,9 +188,9 @@ class Supervisor:
         assert self.policy.retry is not None
         number = slot.attempt
         await actor.put_state_back()
-        delay = self.policy.retry.gap_after(number, self.run.port.delivery_id(slot.index))
+        delay = self.policy.retry.gap_after(number, self.port.delivery_id(slot.number))
         due = self.run.now() + delay
-        self.run.trials.failed(slot.index, slot.delivery, attempts=number, due=due, delay=delay)
+        self.run.trials.failed(slot.index, slot.member, slot.delivery, attempts=number, due=due, delay=delay)
         await self.run.written()
         await self._tell_failed(number, error)
         await self._emit(ExecutorRetryingEvent, attempt=number + 1, delay=delay, error=error)
@@ -195,7 +200,7 @@ class Supervisor:
         match self.policy.on_failure:
             case "drop":
                 return await self._go_on(actor, slot, error, Effects())
-            case "send" if self.executor_id in self.run.port.definition.failure_senders:
+            case "send" if self.executor_id in self.port.definition.failure_senders:
                 failure = ExecutorFailure(
                     self.executor_id, type(error).__name__, str(error), slot.delivery.value, slot.attempt
                 )
@@ -210,7 +215,7 @@ class Supervisor:
         await self._tell_failed(slot.attempt, error)
         if not effects.sent:
             sources = slot.delivery.source_ids
-            await self.run.port.emitter.emit(
+            await self.port.emitter.emit(
                 MessageDroppedEvent,
                 reason="discarded",
                 message=slot.delivery.value,
@@ -222,9 +227,9 @@ class Supervisor:
 
     def _fail(self, slot: Slot, error: BaseException) -> Verdict:
         """The delivery failed for good, and with it the run; whoever takes it up again counts from the beginning."""
-        slot.note_failure(self.run.port.superstep, error, of_attempts=self._attempts)
+        slot.note_failure(self.port.superstep, error, of_attempts=self._attempts)
         if isinstance(error, Exception):
-            self.run.trials.begin_anew(slot.index, slot.delivery)
+            self.run.trials.begin_anew(slot.index, slot.member, slot.delivery)
         return Verdict.FAILED
 
     # Restarts.
@@ -232,8 +237,8 @@ class Supervisor:
     def may_restart(self, slot: Slot, error: Exception) -> bool:
         """Note a restart for the failure of a delivery. False if that would be one too many: the run fails."""
         trials, limit = self.run.trials, self.policy.restarts
-        known = trials.restarts.get(self.executor_id)
-        stored: Any = self.run.port.standing.snapshot.table(RESTARTS).get(self.executor_id, ())
+        known = trials.restarts.get(slot.member)
+        stored: Any = self.port.snapshot.table(RESTARTS).get(self.executor_id, ())
         now = self.run.now()
         recent = limit.recent(known.times if known is not None else stored, now)
         if len(recent) >= limit.max_restarts:
@@ -243,7 +248,7 @@ class Supervisor:
             )
             self._fail(slot, error)
             return False
-        trials.restarted(slot.index, self.executor_id, (*recent, now))
+        trials.restarted(slot.index, slot.member, (*recent, now))
         return True
 
     async def tell_restart(self, slot: Slot, error: Exception) -> None:
@@ -254,10 +259,10 @@ class Supervisor:
 
     async def warn(self, message: str) -> None:
         """Tell of something that went wrong beside a failure."""
-        await self.run.port.emitter.emit(WarningEvent, message=message)
+        await self.port.emitter.emit(WarningEvent, message=message)
 
     async def _tell_failed(self, attempt: int, error: BaseException) -> None:
         await self._emit(ExecutorFailedEvent, attempt=attempt, error=error)
 
     async def _emit(self, kind: Any, **fields: Any) -> None:
-        await self.run.port.emitter.emit(kind, executor_id=self.executor_id, **fields)
+        await self.port.emitter.emit(kind, executor_id=self.executor_id, **fields)

@@ -52,7 +52,7 @@ class _Rate:
 class Turn:
     """The turns of one executor."""
 
-    _in_flight: trio.CapacityLimiter | None
+    _in_flight: tuple[trio.CapacityLimiter, ...]
     _rate: _Rate | None
 
     async def begin(self) -> None:
@@ -70,32 +70,47 @@ class Turn:
 
     def end(self) -> None:
         """Give the turn back, from the task that took it."""
-        if self._in_flight is not None:
-            self._in_flight.release()
+        for limiter in self._in_flight:
+            limiter.release()
 
     async def _take_place(self) -> None:
-        if self._in_flight is None:
-            return
+        taken: list[trio.CapacityLimiter] = []
         try:
-            self._in_flight.acquire_nowait()
-        except trio.WouldBlock:
-            await self._in_flight.acquire()
+            for limiter in self._in_flight:  # inside out, so that nobody who holds a place waits for one further in
+                await _acquire(limiter)
+                taken.append(limiter)
+        except BaseException:
+            for limiter in taken:
+                limiter.release()
+            raise
+
+
+async def _acquire(limiter: trio.CapacityLimiter) -> None:
+    try:
+        limiter.acquire_nowait()
+    except trio.WouldBlock:
+        await limiter.acquire()
 
 
 class Turns:
     """The turns of one workflow.
 
+    Attributes:
+        limiters: Those of handlers in flight: its own, then those of the workflows it runs inside.
+
     Args:
         executors: Its executors.
         max_concurrency: How many handlers may be in flight; None for no limit.
+        outer: The turns of the workflow it runs inside, whose limit counts its handlers, too.
     """
 
-    def __init__(self, executors: Iterable[Executor], max_concurrency: int | None) -> None:
-        limiter = trio.CapacityLimiter(max_concurrency) if max_concurrency is not None else None
+    def __init__(self, executors: Iterable[Executor], max_concurrency: int | None, outer: Turns | None = None) -> None:
+        own = () if max_concurrency is None else (trio.CapacityLimiter(max_concurrency),)
+        self.limiters: tuple[trio.CapacityLimiter, ...] = (*own, *(outer.limiters if outer is not None else ()))
         self._turns = {
-            each.id: Turn(limiter, _Rate(each.rate_limit) if each.rate_limit is not None else None)
+            each.id: Turn(self.limiters, _Rate(each.rate_limit) if each.rate_limit is not None else None)
             for each in executors
-            if limiter is not None or each.rate_limit is not None
+            if self.limiters or each.rate_limit is not None
         }
 
     def of(self, executor_id: str) -> Turn | None:

@@ -10,7 +10,9 @@ import trio
 from actorflow.clock import SteadyClock
 from actorflow.core.snapshot import Snapshot
 from actorflow.runtime.answers import Answers
+from actorflow.runtime.definition import Definition
 from actorflow.runtime.leasing import LeaseKeeper
+from actorflow.runtime.opening import requests_of
 
 __all__ = ["Waiting"]
 
@@ -20,12 +22,14 @@ class Waiting:
     """How one run waits.
 
     Attributes:
+        definition: Of the workflow.
         answers: Answers given meanwhile; they end a sleep.
         for_answers: Whether to stay for them.
         lease: Told of every sleep.
         clock: What due times go by.
     """
 
+    definition: Definition
     answers: Answers
     for_answers: bool
     lease: LeaseKeeper | None
@@ -33,11 +37,11 @@ class Waiting:
 
     def asks(self, snapshot: Snapshot) -> bool:
         """Whether the run stays for answers."""
-        return self.for_answers and bool(snapshot.requests)
+        return self.for_answers and bool(requests_of(self.definition, snapshot))
 
     def stays(self, snapshot: Snapshot, *, idle: bool) -> bool:
         """Whether the run waits: for timers unless it is to do nothing, and where it was told so for answers."""
-        return (snapshot.schedule.timers > 0 and not idle) or self.asks(snapshot)
+        return (snapshot.has_timers and not idle) or self.asks(snapshot)
 
     def is_due(self, snapshot: Snapshot, *, idle: bool) -> bool:
         """Whether a timer or deadline is to be delivered now; deadlines also of requests that the run would not stay for."""
@@ -64,5 +68,5 @@ class Waiting:
 
 
 def _next_due(snapshot: Snapshot) -> float:
-    due = snapshot.schedule.next_due()
+    due = snapshot.next_due()
     return math.inf if due is None else due

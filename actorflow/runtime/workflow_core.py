@@ -12,8 +12,8 @@ from actorflow.runtime.activity import Activity
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.executor_states import ExecutorStates
 from actorflow.runtime.ownership import Ownership
+from actorflow.runtime.places import Places
 from actorflow.runtime.standing import Standing
-from actorflow.runtime.turns import Turns
 
 __all__ = ["WorkflowCore"]
 
@@ -25,21 +25,29 @@ class WorkflowCore:
     Attributes:
         id: The workflow id.
         definition: The compiled definition, shared with others.
-        executors: Its own executors, by id.
-        states: Those that keep a state.
+        places: Its own executors, and the workflows that run inside them.
         standing: Where it stands; replaced as a whole by a restore.
         ownership: Who may touch all this.
-        turns: Which attempts may begin.
         status: State of the latest run.
         activity: Where to look at the run that is under way.
+        holder: The executor that holds it, if it runs inside another workflow.
     """
 
     id: str
     definition: Definition
-    executors: Mapping[str, Executor]
-    states: ExecutorStates
+    places: Places
     standing: Standing
     ownership: Ownership
-    turns: Turns
     status: WorkflowRunState = WorkflowRunState.IDLE
     activity: Activity | None = None
+    holder: str | None = None
+
+    @property
+    def executors(self) -> Mapping[str, Executor]:
+        """Its own executors, by id."""
+        return self.places.top.executors
+
+    @property
+    def states(self) -> ExecutorStates:
+        """The executors that keep a state, those of workflows inside among them."""
+        return self.places.states

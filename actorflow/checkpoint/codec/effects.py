@@ -24,6 +24,7 @@ from actorflow.core.effects import (
     Write,
     WriteKind,
 )
+from actorflow.core.subworkflows import ChildInput
 from actorflow.core.timers import Arrival, Timer
 from actorflow.errors import CodecError, StateTypeError
 
@@ -99,6 +100,16 @@ class Forms:
         join_id, source_id, data = rest
         value = self.codec.decode(data, f"message to join {join_id!r}")
         return Timer(due, superstep, index, Arrival(join_id, source_id, value))
+
+    def lower_input(self, given: ChildInput) -> list[Any]:
+        """Write down an input that waits for a child."""
+        value = self.codec.encode(given.value, f"input of {given.executor_id!r}")
+        return [given.executor_id, value, given.origin]
+
+    def raise_input(self, lowered: Any) -> ChildInput:
+        """Read an input that waits for a child."""
+        executor_id, data, origin = lowered
+        return ChildInput(executor_id, self.codec.decode(data, f"input of {executor_id!r}"), origin)
 
     def lower_output(self, output: Output) -> list[Any]:
         """Write an output down."""

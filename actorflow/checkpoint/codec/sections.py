@@ -10,19 +10,25 @@ from actorflow.checkpoint.codec.registry import TypeRegistry
 from actorflow.checkpoint.codec.values import Codec
 from actorflow.core.effects import Delivery, Finished
 from actorflow.core.snapshot import (
+    CHILDREN,
+    COUNT,
     EXECUTORS,
     INFLIGHT,
+    INPUTS,
     JOINS,
     OUTPUTS,
     REQUESTS,
     RESTARTS,
     RUN,
     STATE,
+    STEPS,
     TIMERS,
     RunMark,
     Section,
     Snapshot,
+    split_table,
 )
+from actorflow.core.subworkflows import executor_of, is_name
 from actorflow.errors import CodecError
 
 __all__ = ["CHAIN_KEY", "SectionCodec", "section_key"]
@@ -41,13 +47,15 @@ class SectionCodec:
 
     Args:
         registry: Those types.
+        children: The same for the workflows that run inside executors, by executor id.
 
     Attributes:
-        registry: The same.
+        registry: Those types.
     """
 
-    def __init__(self, registry: TypeRegistry) -> None:
+    def __init__(self, registry: TypeRegistry, children: Mapping[str, SectionCodec] | None = None) -> None:
         self.registry = registry
+        self._children = children or {}
         self._codec = Codec(registry)
         self._forms = forms = Forms(registry, self._codec)
         self._encoders: dict[str, Callable[[str, Any], bytes]] = {
@@ -60,6 +68,10 @@ class SectionCodec:
             OUTPUTS: lambda _, outputs: self._plain([*map(forms.lower_output, outputs)]),
             RESTARTS: lambda _, times: self._plain([*times]),
             RUN[0]: lambda _, mark: self._plain([mark.origin, mark.begun_at]),
+            CHILDREN: lambda _, value: self._plain(value),
+            COUNT[0]: lambda _, count: self._plain(count),
+            STEPS[0]: lambda _, count: self._plain(count),
+            INPUTS: lambda _, given: self._plain(forms.lower_input(given)),
         }
         self._decoders: dict[str, Callable[[str, bytes], Any]] = {
             STATE: lambda name, data: self._codec.decode(data, f"state[{name!r}]"),
@@ -71,6 +83,10 @@ class SectionCodec:
             OUTPUTS: lambda _, data: tuple(map(forms.raise_output, self._decoded(data, "outputs"))),
             RESTARTS: lambda _, data: tuple(map(float, self._decoded(data, "restarts"))),
             RUN[0]: lambda _, data: RunMark(*self._decoded(data, "run")),
+            CHILDREN: lambda _, data: self._decoded(data, "child"),
+            COUNT[0]: lambda _, data: self._count(data, "count of inputs"),
+            STEPS[0]: lambda _, data: self._count(data, "count of supersteps"),
+            INPUTS: lambda _, data: forms.raise_input(self._decoded(data, "input")),
         }
 
     def encode(self, section: Section, value: Any) -> bytes:
@@ -80,7 +96,22 @@ class SectionCodec:
             CodecError: Some value in it cannot be stored exactly; names where it sits.
         """
         table, name = section
-        return self._encoders[table](name, value)
+        names, own = split_table(table)
+        return self.at(names)._encoders[own](name, value)  # noqa: SLF001 - its own kind
+
+    def at(self, names: Sequence[str]) -> SectionCodec:
+        """The codec of a workflow that runs inside, by the names that lead to it.
+
+        Raises:
+            CodecError: This graph has no such executor.
+        """
+        codec = self
+        for child in names:
+            inner = codec._children.get(executor_of(child))
+            if inner is None:
+                raise CodecError(f"child {child!r}", f"no executor {executor_of(child)!r} holds a workflow here")
+            codec = inner
+        return codec
 
     def decode(self, contents: Mapping[str, bytes], superstep: int) -> Snapshot:
         """Rebuild a snapshot from a checkpoint's contents.
@@ -97,17 +128,32 @@ class SectionCodec:
             if key == CHAIN_KEY:
                 continue
             table, _, name = key.partition("/")
-            decoder = self._decoders.get(table)
-            if decoder is None:
-                raise CodecError(key, "is a section of no known kind; it was written by something newer, or is damaged")
-            try:
-                value = decoder(name, data)
-            except (TypeError, ValueError, KeyError, IndexError) as error:
-                if isinstance(error, CodecError):
-                    raise
-                raise CodecError(key, f"does not have the form of a stored {table} ({error})") from error
-            snapshot.apply({(table, name): value})
+            snapshot.apply({(table, name): self._decode_one(key, table, name, data)})
+        self._check_children(snapshot)
         return snapshot
+
+    def _check_children(self, snapshot: Snapshot) -> None:
+        for turn, given in snapshot.table(INPUTS).items():
+            if not is_name(turn) or executor_of(turn) != given.executor_id or given.executor_id not in self._children:
+                raise CodecError(f"input {turn!r}", f"waits for {given.executor_id!r}, which takes no such input here")
+        for child, inner in snapshot.children.items():
+            if inner.mark is None or child not in snapshot.table(CHILDREN):
+                raise CodecError(f"child {child!r}", "is incomplete; the checkpoint is damaged")
+            self.at((child,))._check_children(inner)  # noqa: SLF001 - its own kind
+
+    def _decode_one(self, key: str, table: str, name: str, data: bytes) -> Any:
+        names, own = split_table(table)
+        if not all(map(is_name, names)) or (own == INPUTS and not is_name(name)):
+            raise CodecError(key, "does not name a child; it was written by something newer, or is damaged")
+        decoder = self.at(names)._decoders.get(own)  # noqa: SLF001 - its own kind
+        if decoder is None:
+            raise CodecError(key, "is a section of no known kind; it was written by something newer, or is damaged")
+        try:
+            return decoder(name, data)
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            if isinstance(error, CodecError):
+                raise
+            raise CodecError(key, f"does not have the form of a stored {own} ({error})") from error
 
     def encode_chain(self, count: int, size: int) -> bytes:
         """Encode the length of a chain of deltas."""
@@ -123,6 +169,12 @@ class SectionCodec:
         if not isinstance(length, list) or [type(each) for each in length] != [int, int]:
             raise CodecError("chain", f"is {length!r}, not a number of deltas and of bytes")
         return length[0], length[1]
+
+    def _count(self, data: bytes, what: str) -> int:
+        count = self._decoded(data, what)
+        if type(count) is not int or count < 0:
+            raise CodecError(what, f"is {count!r}, not a number from 0")
+        return count
 
     def _plain(self, value: Any) -> bytes:
         return self._codec.encode(value, "checkpoint")
