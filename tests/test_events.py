@@ -225,6 +225,7 @@ values = st.recursive(
 
 FIELDS = {
     str: st.text(max_size=8),
+    bool: st.booleans(),
     int: st.integers(0, 2**40),
     float: st.floats(0, 1e12),
     float | None: st.none() | st.floats(allow_nan=False),
