@@ -92,17 +92,18 @@ def commit_superstep(
     if writes:
         merged = merge_writes(snapshot.table(STATE), writes, reducers)
         changes.update({(STATE, key): value for key, value in merged.items()})
-    requests = [_open(request, now) for request in asked]
+    requests = [_open(request, now) for request in asked] if asked else ()
     for request in requests:
         _add_request(changes, request)
-    changes.update({(TIMERS, timer.name): timer for timer in timers})
+    if timers:
+        changes.update({(TIMERS, timer.name): timer for timer in timers})
     if outputs:
         changes[OUTPUTS, str(superstep)] = tuple(outputs)
     _change_executors(changes, snapshot, finished)
     fired = fire_due(snapshot, now, settled, routing, changes)
     _settle(graph, snapshot, routing, changes, fired=fired, new=[*timers, *requests], strict=strict)
     changes[INFLIGHT] = tuple(routing.deliveries)
-    return Result(changes, routing.dropped, requests, _requests_of(fired))
+    return Result(changes, routing.dropped, requests, _requests_of(fired) if fired else ())
 
 
 def commit_arrivals(

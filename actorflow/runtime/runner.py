@@ -274,7 +274,7 @@ class Runner:
         assert recorder is not None
         self._check_limit()
         superstep = emitter.superstep = snapshot.superstep + 1
-        self._activity.since = trio.current_time()
+        self._activity.since = self._waiting.clock.steady()
         await emitter.emit(SuperstepStartedEvent)
         actors.slots = [Slot(index, delivery) for index, delivery in enumerate(snapshot.inflight)]
         if self._standing.finished or self._standing.trials:
