@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -35,15 +36,20 @@ class SteadyClock:
 
     A run has one, and counts and awaits due times by it. So within a run a clock that is set neither makes a timer fire
     early nor keeps it waiting; the next run goes by the time of day again.
+
+    Attributes:
+        steady: Reads trio's clock.
     """
 
     _ahead: float = attrs.field(
         factory=lambda: _VIRTUAL_START if runs_on_virtual_time() else time.time() - trio.current_time()
     )
 
+    steady: Callable[[], float] = attrs.field(factory=lambda: trio.lowlevel.current_clock().current_time)
+
     def now(self) -> float:
         """Seconds since 1970-01-01 UTC."""
-        return self._ahead + trio.current_time()
+        return self._ahead + self.steady()
 
     def on_trio(self, moment: float | None) -> float:
         """A time of day as a deadline of trio's; infinite for None."""

@@ -94,10 +94,11 @@ def commit_superstep(
     if writes:
         merged = merge_writes(snapshot.table(STATE), writes, reducers)
         changes.update({(STATE, key): value for key, value in merged.items()})
-    requests = [_open(request, now) for request in asked]
+    requests = [_open(request, now) for request in asked] if asked else ()
     for request in requests:
         _add_request(changes, request)
-    changes.update({(TIMERS, timer.name): timer for timer in timers})
+    if timers:
+        changes.update({(TIMERS, timer.name): timer for timer in timers})
     if outputs:
         changes[OUTPUTS, str(superstep)] = tuple(outputs)
     _change_executors(changes, snapshot, finished)
@@ -105,7 +106,7 @@ def commit_superstep(
     new: list[Waiting] = [*timers, *requests]
     _settle(graph, snapshot, routing, changes, fired=fired, new=new, strict=strict, awaited=awaited)
     changes[INFLIGHT] = tuple(routing.deliveries)
-    return Result(changes, routing.dropped, requests, _requests_of(fired))
+    return Result(changes, routing.dropped, requests, _requests_of(fired) if fired else ())
 
 
 def commit_arrivals(

@@ -54,8 +54,11 @@ def fire_due(
     Returns:
         What fired.
     """
+    first = snapshot.schedule.next_due()
+    if first is None or first > now:  # nearly always
+        return []
     due = snapshot.schedule.due(now)
-    answered = {request.id: request for request in settled} if due else {}
+    answered = {request.id: request for request in settled}
     fired: list[Waiting] = []
     for each in due:
         if isinstance(each, Timer):

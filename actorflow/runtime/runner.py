@@ -280,7 +280,7 @@ class Runner:
         snapshot, actors, emitter, recorder = self._snapshot, self._actors, self._emitter, self._recorder
         assert recorder is not None
         superstep = emitter.superstep = snapshot.superstep + 1
-        self._activity.since = trio.current_time()
+        self._activity.since = self._waiting.clock.steady()
         actors.slots = [*self._slots()]
         self._check_limits()
         await emitter.emit(SuperstepStartedEvent)
