@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -232,7 +233,7 @@ def broken_line(line: list[CheckpointInfo], *, every_superstep: bool) -> str | N
     """
     if line and line[0].parent_id is not None:
         return f"the first checkpoint has parent {line[0].parent_id!r}"
-    for number, (parent, child) in enumerate(zip(line, line[1:], strict=False), 1):
+    for number, (parent, child) in enumerate(itertools.pairwise(line), 1):
         if child.parent_id != parent.id:
             return f"checkpoint {number + 1} of {len(line)} has parent {child.parent_id!r}, not {parent.id!r}"
         step = child.superstep - parent.superstep
