@@ -83,7 +83,8 @@ def kill_at(storage, number, *, before):
     storage.save = save_or_die
 
 
-async def go_on(folder, durability, turns, log, ready, chosen):
+async def go_on(folder, durability, turns, chosen, pipes):
+    log, ready = pipes
     with SqliteCheckpointStorage(folder / "x.db", synchronous="normal", lease_ttl=5) as storage:
         if chosen:
             kill_at(storage, chosen[0], before=chosen[1])
@@ -96,7 +97,7 @@ async def go_on(folder, durability, turns, log, ready, chosen):
         states = {id_: each.state for id_, each in workflow.executors.items() if isinstance(each, Work)}
         total = workflow._core.standing.snapshot.table("state")["sum"]
         line = await storage.list(workflow_id="kills")
-        whole = [[info.superstep, info.parent_id == older.id] for info, older in zip(line, line[1:], strict=False)]
+        whole = [[info.superstep, info.parent_id == older.id] for info, older in itertools.pairwise(line)]
         told = [result.outputs, states, total, result.status.value, result.supersteps, whole]
         (folder / "end.json").write_text(json.dumps(told))
 
@@ -105,7 +106,7 @@ def child(folder, durability, turns, ready, chosen):
     log = os.open(folder / "effects", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     code = 1
     try:
-        trio.run(go_on, folder, durability, turns, log, ready, chosen)
+        trio.run(go_on, folder, durability, turns, chosen, (log, ready))
         code = 0
     finally:
         os._exit(code)

@@ -4,6 +4,7 @@ And always-rehydrate (R05): dropped after every checkpoint and rebuilt from the 
 ACTORFLOW_REHYDRATE=1 to play that over every subject in every durability in SQLite, too.
 """
 
+import contextlib
 import os
 
 import pytest
@@ -46,10 +47,8 @@ def test_equal_seeds_give_equal_trouble():
         storage = ChaosStorage(InMemoryCheckpointStorage(), 5)
         for number in range(30):
             with trio.move_on_after(100):
-                try:
+                with contextlib.suppress(OSError):
                     await storage.save(make_commit(f"{number}"))
-                except OSError:
-                    pass
         return storage.provoked
 
     first = run_seeded(provoked, 0)

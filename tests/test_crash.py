@@ -8,8 +8,10 @@ from collections import Counter
 
 import pytest
 
+from actorflow import InMemoryCheckpointStorage, WorkflowBuilder
 from actorflow.testing import CrashableMemory, CrashableSqlite, CrashError, crash_everywhere
-from tests.crash_subjects import EXAMPLES, SUBJECTS, played
+from tests.crash_subjects import EXAMPLES, SUBJECTS, example, played
+from tests.scenarios import Tell
 
 DURABILITIES = ["superstep", "async", "exit", "delivery"]
 every_durability = pytest.mark.parametrize("durability", DURABILITIES)
@@ -45,8 +47,31 @@ def test_an_error_or_a_hang_of_a_file_changes_nothing_in_the_end(name, durabilit
     ).raise_if_broken()
 
 
+class Unleased(InMemoryCheckpointStorage):
+    """Grants no leases: a month would be 250,000 renewals, each of them an operation."""
+
+    @property
+    def acquire_lease(self):
+        raise AttributeError("acquire_lease")
+
+
+class UnleasedMemory(CrashableMemory):
+    def __init__(self):
+        self._storage = Unleased()
+
+
+@pytest.mark.parametrize("durability", ["superstep", "async", "delivery"])  # "exit" begins the week and the month anew
+def test_a_crash_at_any_operation_of_a_run_with_timers_changes_nothing_in_the_end(durability):
+    """R22: a timer of a week fires after the resume, when it would have; the deadline of a request stays what it was."""
+    make_workflow = example("reminder").office
+    faults = ["kill", "error"]  # a hang is cut off after a minute, and shows in the deadline
+    report = crash_everywhere(make_workflow, 90, durability=durability, storage=UnleasedMemory, faults=faults)
+
+    report.raise_if_broken()
+
+
 def test_every_example_is_swept():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} <= SUBJECTS.keys()
+    assert {path.stem for path in EXAMPLES.glob("*.py")} <= {*SUBJECTS, "reminder"}
 
 
 def test_every_operation_is_struck_in_every_way():
@@ -84,9 +109,6 @@ def test_a_factory_whose_workflows_cannot_take_each_other_up_is_refused():
     with pytest.raises(ValueError, match="one object"):
         crash_everywhere(lambda: one, "x")
     ids = iter("ab")
-    from actorflow import WorkflowBuilder
-    from tests.scenarios import Tell
-
     with pytest.raises(ValueError, match="build\\(id="):
         crash_everywhere(lambda: WorkflowBuilder(name="n", start_executor=Tell(id="t")).build(id=next(ids)), "x")
 

@@ -125,9 +125,9 @@ def test_a_superstep_applied_before_it_is_stored_fails_the_sweep(monkeypatch):
     """P3: when the save fails, what had finished is not kept, because the workflow had gone on."""
     commit_now = Recorder._commit_now
 
-    async def apply_first(recorder, ledger, mark, changes, superstep, before):
+    async def apply_first(recorder, ledger, mark, changes, superstep, *more):
         recorder.standing.snapshot.apply(changes, superstep)
-        await commit_now(recorder, ledger, mark, changes, superstep, before)
+        await commit_now(recorder, ledger, mark, changes, superstep, *more)
 
     monkeypatch.setattr(Recorder, "_commit_now", apply_first)
 

@@ -116,7 +116,7 @@ def survive_chaos(
         make_workflow=make_workflow, message=message, answers=answers, config=config, durability=durability
     )
     scenario.check()
-    return CrashReport(tuple(play_seeded(_Chaos(scenario, storage, seed).play, seed, timeout=1e6) for seed in seeds))
+    return CrashReport(tuple(play_seeded(_Chaos(scenario, storage, seed).play, seed, timeout=1e9) for seed in seeds))
 
 
 _PATIENCE = 120.0

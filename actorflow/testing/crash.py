@@ -102,7 +102,7 @@ class _Sweep(Generic[BytesT]):
     seed: int
 
     def run(self, faults: Sequence[Fault]) -> CrashReport:
-        clean = play_seeded(self._clean, self.seed, timeout=1e6)
+        clean = play_seeded(self._clean, self.seed, timeout=1e9)
         points = points_of(clean.operations, clean.tears, faults)
         return CrashReport(tuple(self._play(clean, point) for point in points))
 
@@ -111,7 +111,7 @@ class _Sweep(Generic[BytesT]):
             return await self._round(clean, point)
 
         try:
-            return play_seeded(played, self.seed, timeout=1e6)
+            return play_seeded(played, self.seed, timeout=1e9)
         except Exception as error:  # noqa: BLE001 - what comes of a fault is what the table is about
             return _row_of(point, error)
 
@@ -174,7 +174,7 @@ class _Sweep(Generic[BytesT]):
                 how = {"message": self.scenario.message}
                 await play(self.scenario, self.scenario.make_workflow(), storage.as_storage, diary, how)
             except (CheckpointError, LeaseLostError):
-                pass
+                pass  # so a run ends that its storage failed; what it left is looked at next
             except Exception as error:  # noqa: BLE001 - told in the row
                 raised = error
         wrong = [] if raised is None else [f"the interrupted run raised {raised!r}"]

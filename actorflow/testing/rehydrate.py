@@ -46,7 +46,7 @@ def rehydrate_everywhere(
         make_workflow=make_workflow, message=message, answers=answers, config=config, durability=durability
     )
     scenario.check()
-    row = play_seeded(_Rehydration(scenario, storage).play, seed, timeout=1e6)
+    row = play_seeded(_Rehydration(scenario, storage).play, seed, timeout=1e9)
     return CrashReport((row,))
 
 
