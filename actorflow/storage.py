@@ -9,7 +9,7 @@ from actorflow.checkpoint.deltas import merge, pack_delta, unpack_delta
 from actorflow.checkpoint.diffs import ABSENT, Change, Diff
 from actorflow.checkpoint.digests import chained, digest_of, reseal, seal_of
 from actorflow.checkpoint.fsck import FsckReport
-from actorflow.checkpoint.opened import StoredMessage, StoredOutput, StoredRequest
+from actorflow.checkpoint.opened import StoredMessage, StoredOutput, StoredRequest, StoredTimer
 from actorflow.checkpoint.records import (
     FORMAT_VERSION,
     Checkpoint,
@@ -50,6 +50,7 @@ __all__ = [
     "StoredParent",
     "StoredRequest",
     "StoredRow",
+    "StoredTimer",
     "chained",
     "check_commit",
     "check_parent",

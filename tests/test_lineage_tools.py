@@ -481,6 +481,48 @@ async def test_a_fork_of_a_fork_stands_when_what_it_came_from_is_pruned_and_dele
     assert (await storage.history("second"))[0].digest == second.digest
 
 
+class Delayer(Executor):
+    """Sends itself and a join a delayed note."""
+
+    @handler
+    async def delay(self, text: str, ctx: Context[Note]) -> None:
+        ctx.send_message(Note(text), delay=60)
+
+    @handler
+    async def show(self, note: Note, ctx: Context[Note, str]) -> None:
+        await ctx.yield_output(f"{note.text} by {ctx.delivery_id}")
+
+
+class Collector(Executor):
+    @handler
+    async def collect(self, notes: list[Note], ctx: Context[Any, str]) -> None:
+        await ctx.yield_output(f"{len(notes)} by {ctx.delivery_id}")
+
+
+def delaying(storage, id):  # noqa: A002
+    builder = WorkflowBuilder(name="delaying", start_executor=lambda: Delayer(id="first"), checkpoint_storage=storage)
+    builder.add_edge("first", lambda: Delayer(id="second"))
+    return builder.add_fan_in_edges(["first", "second"], lambda: Collector(id="all"), wait="any").build(id=id)
+
+
+async def test_a_fork_has_the_timers_and_each_side_fires_its_own(autojump_clock):
+    storage = InMemoryCheckpointStorage()
+    ours = await delaying(storage, "original").run("hello")
+    line = await storage.history("original")
+    diff = await storage.diff(line[0].id, line[1].id, types=[Note])
+    timers = sorted((change.after for change in diff.timers.values()), key=lambda timer: len(timer.target_id))
+    assert [(timer.value, timer.source_ids) for timer in timers] == [(Note("hello"), ("first",))] * 2
+    assert "second" in {timer.target_id for timer in timers}
+    assert all(change.before is ABSENT and change.after.due > 0 for change in diff.timers.values())
+    assert "timers:" in str(diff)
+    await storage.fork(line[1].id, workflow_id="fork")
+    theirs = await delaying(storage, "fork").run(checkpoint_id=LATEST)
+    assert [output.split(" by ")[0] for output in theirs.outputs] == [
+        output.split(" by ")[0] for output in ours.outputs
+    ]
+    assert len({*ours.outputs, *theirs.outputs}) == 2 * len(ours.outputs)
+
+
 class Asker(Executor):
     @handler
     async def ask(self, question: str, ctx: Context[Any, str]) -> None:

@@ -12,7 +12,7 @@ import attrs
 from actorflow.checkpoint.codec.generic import GenericCodec
 from actorflow.checkpoint.opened import StoredMessage, StoredOutput, open_items, open_sections
 from actorflow.checkpoint.records import Checkpoint, CheckpointInfo
-from actorflow.core.snapshot import EXECUTORS, INFLIGHT, JOINS, OUTPUTS, REQUESTS, STATE
+from actorflow.core.snapshot import EXECUTORS, INFLIGHT, JOINS, OUTPUTS, REQUESTS, STATE, TIMERS
 
 __all__ = ["ABSENT", "Absent", "Change", "Diff", "diff_of"]
 
@@ -73,6 +73,7 @@ class Diff:
         executors: The states of executors, by id.
         joins: What fan-in joins hold, by id.
         requests: Open requests, by id.
+        timers: Delayed messages, by the name of their timer.
         other: Sections of other kinds, by section key.
         messages_added: Messages in flight in the second only, in order.
         messages_removed: Messages in flight in the first only.
@@ -86,6 +87,7 @@ class Diff:
     executors: Mapping[str, Change]
     joins: Mapping[str, Change]
     requests: Mapping[str, Change]
+    timers: Mapping[str, Change]
     other: Mapping[str, Change]
     messages_added: tuple[StoredMessage, ...]
     messages_removed: tuple[StoredMessage, ...]
@@ -105,7 +107,7 @@ class Diff:
         return "\n".join([head, *(parts or ["  no difference"])])
 
     def _parts(self) -> Iterator[tuple[str, list[str]]]:
-        for title in ("state", "executors", "joins", "requests", "other"):
+        for title in ("state", "executors", "joins", "requests", "timers", "other"):
             changes: Mapping[str, Change] = getattr(self, title)
             yield title, [f"{name}: {change}" for name, change in changes.items()]
         for title in ("messages", "outputs"):
@@ -136,6 +138,7 @@ def diff_of(before: Checkpoint, after: Checkpoint, codec: GenericCodec) -> Diff:
         executors=tables[EXECUTORS],
         joins=tables[JOINS],
         requests=tables[REQUESTS],
+        timers=tables[TIMERS],
         other=tables[""],
         messages_added=_without(after_items[messages], before_items[messages]),
         messages_removed=_without(before_items[messages], after_items[messages]),

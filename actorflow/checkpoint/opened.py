@@ -10,10 +10,10 @@ import attrs
 
 from actorflow.checkpoint.codec.generic import GenericCodec
 from actorflow.checkpoint.codec.sections import CHAIN_KEY
-from actorflow.core.snapshot import EXECUTORS, INFLIGHT, JOINS, OUTPUTS, REQUESTS, RUN, STATE
+from actorflow.core.snapshot import EXECUTORS, INFLIGHT, JOINS, OUTPUTS, REQUESTS, RUN, STATE, TIMERS
 from actorflow.errors import CodecError
 
-__all__ = ["StoredMessage", "StoredOutput", "StoredRequest", "open_items", "open_sections"]
+__all__ = ["StoredMessage", "StoredOutput", "StoredRequest", "StoredTimer", "open_items", "open_sections"]
 
 _BOOKKEEPING = (CHAIN_KEY, f"{RUN[0]}/{RUN[1]}")
 _ITEMS = (INFLIGHT[0], OUTPUTS)
@@ -68,20 +68,37 @@ class StoredOutput:
     kind: str
 
 
+@attrs.frozen
+class StoredTimer:
+    """A delayed message as it is stored.
+
+    Attributes:
+        due: When it will be in flight, in seconds since 1970 UTC.
+        target_id: The executor it goes to, or the join.
+        value: The message.
+        source_ids: The executors it came from.
+    """
+
+    due: float
+    target_id: str
+    value: Any
+    source_ids: tuple[str, ...]
+
+
 def open_sections(codec: GenericCodec, sections: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
     """Decode sections that hold one value each, by table and name; those of messages and outputs are left out.
 
     Raises:
         CodecError: One is damaged; names it.
     """
-    tables: dict[str, dict[str, Any]] = {STATE: {}, EXECUTORS: {}, JOINS: {}, REQUESTS: {}, "": {}}
+    tables: dict[str, dict[str, Any]] = {STATE: {}, EXECUTORS: {}, JOINS: {}, REQUESTS: {}, TIMERS: {}, "": {}}
     for key, data in sections.items():
         table, _, name = key.partition("/")
         if key in _BOOKKEEPING or table in _ITEMS:
             continue
         value = codec.decode(data, key)
-        if table == REQUESTS:
-            value = _shaped(key, partial(_request, codec, value))
+        if table in _SHAPES:
+            value = _shaped(key, partial(_SHAPES[table], codec, value))
         if table in tables:
             tables[table][name] = value
         else:
@@ -139,3 +156,15 @@ def _message(codec: GenericCodec, lowered: Any) -> StoredMessage:
 def _output(codec: GenericCodec, lowered: Any) -> StoredOutput:
     executor_id, data, kind, *_ = lowered
     return StoredOutput(executor_id, codec.decode(data, f"output of {executor_id!r}"), kind)
+
+
+def _timer(codec: GenericCodec, lowered: Any) -> StoredTimer:
+    due, *rest = lowered
+    if len(rest) == 1:
+        message = _message(codec, rest[0])
+        return StoredTimer(due, message.target_id, message.value, message.source_ids)
+    join_id, source_id, data, *_ = rest
+    return StoredTimer(due, join_id, codec.decode(data, f"message to join {join_id!r}"), (source_id,))
+
+
+_SHAPES: Mapping[str, Callable[[GenericCodec, Any], object]] = {REQUESTS: _request, TIMERS: _timer}

@@ -64,7 +64,7 @@ class StorageTools:
     ) -> CheckpointInfo:
         """Write a branch: the state of a checkpoint, edited, as the first checkpoint of another workflow id.
 
-        Messages in flight, open requests, joins, executors' states and outputs are those of the original; the shared state
+        Messages in flight, timers, open requests, joins, executors' states and outputs are those of the original; the shared state
         is, but for the edits. ``builder.build(id=workflow_id)`` and ``run(checkpoint_id=LATEST)`` go on from it. The
         original is left alone. Delivery ids differ from the original's, as in any branch; request ids do not.
 
