@@ -230,7 +230,6 @@ class Runner:
             await recorder.commit(opening.changes, opening.superstep, opening.kind, opens=True)
         if opening.kind is CheckpointKind.ENTRY and opening.changes is not None:
             standing.finished = {}
-            self._core.places.forget_all_but(standing.snapshot)
         await self._warn_of_a_second_root()
         leftovers, standing.leftovers = standing.leftovers, []
         await self._tell_dropped([*leftovers, *opening.dropped])
