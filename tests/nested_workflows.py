@@ -132,7 +132,7 @@ class Manager(Executor):
     @handler
     async def answer(self, request: SubWorkflowRequest, ctx: Context[Any, str]) -> None:
         self.state.values.append(request.data)
-        answer = ctx.config.get("answer", "yes")
+        answer = next(ctx.config["answers"]) if "answers" in ctx.config else ctx.config.get("answer", "yes")
         for _ in range(ctx.config.get("times", 1)):
             ctx.send_message(request.respond(answer), request.executor_id)
 

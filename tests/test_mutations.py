@@ -13,7 +13,7 @@ from actorflow.checkpoint import commit_rules
 from actorflow.checkpoint.memory import journal as memory_journal
 from actorflow.checkpoint.memory import leases as memory_leases
 from actorflow.errors import CheckpointError
-from actorflow.runtime import runner as runner_module
+from actorflow.graph import tree_commit as tree_module
 from actorflow.runtime.actor_group import ActorGroup
 from actorflow.runtime.journal import Journal
 from actorflow.runtime.leasing import LeaseKeeper
@@ -73,7 +73,7 @@ def histories():
 def test_without_the_canonical_order_schedules_show(monkeypatch):
     """P4: effects merged in the order in which handlers happened to finish."""
     assert len(histories()) == 1
-    order, finished, commit = [], ActorGroup.delivery_finished, runner_module.commit_superstep
+    order, finished, commit = [], ActorGroup.delivery_finished, tree_module.commit_superstep
 
     async def delivery_finished(group, slot):
         order.append(slot.finished)
@@ -85,7 +85,7 @@ def test_without_the_canonical_order_schedules_show(monkeypatch):
         )
 
     monkeypatch.setattr(ActorGroup, "delivery_finished", delivery_finished)
-    monkeypatch.setattr(runner_module, "commit_superstep", commit_superstep)
+    monkeypatch.setattr(tree_module, "commit_superstep", commit_superstep)
 
     assert len(histories()) > 1
 

@@ -7,6 +7,7 @@ What becomes of them in a crash, a branch or a cancellation is in test_subworkfl
 
 from __future__ import annotations
 
+import gc
 from typing import Any, Never
 
 import attrs
@@ -51,6 +52,7 @@ from actorflow.events import (
     from_json,
     to_json,
 )
+from actorflow.runtime.actor import Actor
 from actorflow.testing import empty_house, run_seeded, scheduling_seeds
 from tests.nested_workflows import (
     Asker,
@@ -293,15 +295,20 @@ async def test_a_thousand_inputs_go_through_ten_places_and_a_superstep_costs_no_
     workflow = around(held.build, concurrency=10, parent={"max_supersteps": 300}).build()
     core = workflow._core
     queue = core.standing.snapshot.tables["input"] = CountingDict()
-    alive = []
+    alive, actors = [], []
 
     def look():
+        if len(alive) == 999:  # the actors of children that are gone have ended, and are forgotten
+            gc.collect()
+            actors.append(sum(isinstance(each, Actor) for each in gc.get_objects()))
+            actors.append(trio.lowlevel.current_statistics().tasks_living)
         alive.append((len(core.standing.snapshot.children), len(core.places._children), len(core.states.stateful)))
 
     result = await workflow.run([*range(1000)], config={"look": look})
 
     assert result.outputs == [*range(1000)]
     assert max(alive) == (10, 10, 0)
+    assert max(actors) < 50
     assert queue.visited <= 1000 + 2 * result.supersteps
     assert core.standing.snapshot.sections()
     assert core.standing.snapshot.children == {}
@@ -723,7 +730,9 @@ async def test_each_input_and_each_answer_has_the_childs_whole_limit():
                 await run.respond(event.request_id, "stop" if asked == 5 else "again")
     assert run.result is not None
     assert run.result.status is WorkflowRunState.IDLE
-    assert (await managed(held).build().run("a", config={"answer": "stop"})).status is WorkflowRunState.IDLE
+    again = iter(["again"] * 5 + ["stop"])
+    assert (await managed(held).build().run("a", config={"answers": again})).status is WorkflowRunState.IDLE
+    assert not [*again]
 
 
 async def test_what_a_handler_of_a_child_raises_comes_out_as_itself_with_a_note_and_the_child_goes_on_where_it_was():

@@ -296,27 +296,30 @@ async def test_a_damaged_note_is_a_codec_error(note: Any, autojump_clock: Any) -
         await flaky_flow(storage, Flaky(policy=policy(3))).run(checkpoint_id=LATEST)
 
 
+X = ((), "x")
+
+
 def test_notes_of_two_processes_are_told_apart_by_their_serial() -> None:
     delivery = Delivery("x", "message")
     trials = Trials()
     assert not trials
-    trials.failed(0, delivery, attempts=1, due=5.0, delay=1.0)
+    trials.failed(0, X, delivery, attempts=1, due=5.0, delay=1.0)
     (early,) = trials.to_write().values()
-    trials.failed(0, delivery, attempts=2, due=9.0, delay=2.0)
+    trials.failed(0, X, delivery, attempts=2, due=9.0, delay=2.0)
     (late,) = trials.to_write().values()
     trials.wrote({0: early})
     assert trials.to_write() == {0: late}
     trials.wrote({0: late})
     assert trials.to_write() == {}
     trials.take(early)
-    assert trials.of(0, delivery) is late
-    assert trials.of(0, Delivery("x", "message")) is None
-    trials.take_restarts("x", Restarts(1, (3.0,), 0, 3))
-    assert trials.of(0, delivery) is None
-    trials.failed(0, delivery, attempts=1, due=1.0, delay=1.0)
-    assert trials.of(0, delivery).serial == 4
-    assert trials.next_superstep().times() == {"x": (3.0,)}
-    assert trials.next_superstep().restarts_of("x") == 0
+    assert trials.of(0, X, delivery) is late
+    assert trials.of(0, X, Delivery("x", "message")) is None
+    trials.take_restarts(X, Restarts(1, (3.0,), 0, 3))
+    assert trials.of(0, X, delivery) is None
+    trials.failed(0, X, delivery, attempts=1, due=1.0, delay=1.0)
+    assert trials.of(0, X, delivery).serial == 4
+    assert trials.next_superstep().times() == {X: (3.0,)}
+    assert trials.next_superstep().restarts_of(X) == 0
 
 
 # Cancelled anywhere, and taken up.

@@ -114,6 +114,8 @@ class ActorGroup:
 
     def stop_inside(self, gone: Collection[Names]) -> None:
         """Let the actors of children end that are gone, and of what runs inside them."""
+        if not gone:
+            return
         for address in [each for each in self._actors if is_inside(each[0], gone)]:
             actor = self._actors.pop(address)
             self._leaving.append(actor)

@@ -13,27 +13,23 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import trio
 
 from actorflow.checkpoint.records import CheckpointKind
-from actorflow.core.effects import REMOVED, Effects, Finished
+from actorflow.core.effects import Finished
 from actorflow.core.snapshot import Snapshot
 from actorflow.core.subworkflows import LocatedRequest, path_of
 from actorflow.errors import (
     CheckpointError,
     ConvergenceError,
     LeaseLostError,
-    RequestNotFoundError,
-    ResponseTypeError,
     RunEndedError,
 )
 from actorflow.events import (
-    ExecutorCompletedEvent,
-    ExecutorInvokedEvent,
     StartedEvent,
     StatusEvent,
     SuperstepCompletedEvent,
@@ -42,7 +38,7 @@ from actorflow.events import (
     WorkflowRunState,
 )
 from actorflow.graph.nesting import Names, plan
-from actorflow.graph.tree_commit import Completed, TreeResult, commit_tree, commit_tree_arrivals
+from actorflow.graph.tree_commit import TreeResult, commit_tree, commit_tree_arrivals
 from actorflow.runtime.activity import Activity
 from actorflow.runtime.actor_group import ActorGroup
 from actorflow.runtime.answers import Answers
@@ -55,13 +51,13 @@ from actorflow.runtime.explanation import Explanation
 from actorflow.runtime.journal import Journal
 from actorflow.runtime.leasing import LeaseKeeper
 from actorflow.runtime.logs import log_superstep
-from actorflow.runtime.opening import Located, Opening, RunArguments, answer_changes, check_input, requests_of
+from actorflow.runtime.opening import Opening, RunArguments, answer_changes, requests_of
 from actorflow.runtime.places import Place
 from actorflow.runtime.recorder import GRACE, Durability, Recorder
 from actorflow.runtime.run import Run, RunResult
 from actorflow.runtime.run_port import Ports
-from actorflow.runtime.slot import Slot
 from actorflow.runtime.supervision import Supervision
+from actorflow.runtime.tree import Tree
 from actorflow.runtime.waiting import Waiting
 from actorflow.runtime.workflow_core import WorkflowCore
 
@@ -101,6 +97,7 @@ class Runner:
         self._lease = lease
         self._emitter = Emitter(run.id, run.sink, core.standing.told)
         self._ports = Ports(core.places, core.standing, self._emitter, MappingProxyType(dict(arguments.config)))
+        self._tree = Tree(core, self._ports)
         keeps_each = arguments.durability is Durability.DELIVERY
         self._supervision = Supervision(core.standing, self._keep)
         self._actors = ActorGroup(core.states, self._ports.at, self._supervision, self._keep if keeps_each else None)
@@ -219,7 +216,7 @@ class Runner:
         await self._emitter.emit(StartedEvent)
         await self._emitter.emit(StatusEvent, status=WorkflowRunState.IN_PROGRESS)
         if self._opening.restored:
-            await self._tell_requests(self._requests.values())
+            await self._tree.tell_requests(self._requests.values())
 
     async def _open(self, nursery: trio.Nursery) -> Recorder:
         standing, arguments, opening = self._standing, self._arguments, self._opening
@@ -245,10 +242,9 @@ class Runner:
             await recorder.commit(opening.changes, opening.superstep, opening.kind, opens=True)
         if opening.kind is CheckpointKind.ENTRY and opening.changes is not None:
             standing.finished, standing.trials = {}, standing.trials.next_superstep()
-            self._core.places.forget_all_but(standing.snapshot)
         await self._warn_of_a_second_root()
         leftovers, standing.leftovers = standing.leftovers, []
-        await self._tell_dropped([*leftovers, *opening.dropped])
+        await self._tree.tell_dropped([*leftovers, *opening.dropped])
         return recorder
 
     async def _warn_of_a_second_root(self) -> None:
@@ -281,14 +277,14 @@ class Runner:
         assert recorder is not None
         superstep = emitter.superstep = snapshot.superstep + 1
         self._activity.since = self._waiting.clock.steady()
-        actors.slots = [*self._slots()]
+        actors.slots = [*self._tree.slots()]
         self._check_limits()
         await emitter.emit(SuperstepStartedEvent)
         if self._definition.children:
-            await self._prepare_children()
+            await self._tree.prepare()
         if self._standing.finished or self._standing.trials:
             await self._take_up_finished()
-        await self._hand_in()
+        await self._tree.hand_in(actors.slots)
         if actors.failed or not await actors.work(nursery):
             return False
         now, settled = self._waiting.clock.now(), self._answers.settled.values()
@@ -305,38 +301,6 @@ class Runner:
         await emitter.emit(SuperstepCompletedEvent)
         log_superstep(self._core.id, self._run.id, superstep)
         return True
-
-    def _slots(self) -> Iterator[Slot]:
-        places = self._core.places
-        if not self._definition.children:
-            for index, delivery in enumerate(self._snapshot.inflight):
-                yield Slot(index, delivery, places.top, index)
-            return
-        for index, each in enumerate(plan(self._definition, self._snapshot)):
-            yield Slot(index, each.delivery, places.at(each.names), each.number)
-
-    async def _prepare_children(self) -> None:
-        states = self._core.states
-        await states.remember_initial()
-        if states.stale:
-            await states.put_back(self._snapshot, sorted(states.stale))
-
-    async def _hand_in(self) -> None:
-        """Let the executors that hold workflows take what was delivered to them: it is the commit that gives it to a child."""
-        for slot in self._actors.slots if self._definition.children else ():
-            nesting = slot.place.definition.children.get(slot.delivery.target_id)
-            if nesting is None or slot.finished is not None:
-                continue
-            executor_id, value = slot.delivery.target_id, slot.delivery.value
-            emitter = self._ports.at(slot.place).emitter
-            await emitter.emit(ExecutorInvokedEvent, executor_id=executor_id, data=value)
-            try:
-                check_input(nesting, executor_id, self._snapshot_at(slot.place.names), value)
-            except (RequestNotFoundError, ResponseTypeError) as error:
-                error.add_note(f"raised by executor {executor_id!r}, which holds a workflow")
-                slot.error = error
-            else:
-                slot.finished = Finished(slot.delivery, Effects(), {}, REMOVED)
 
     def _check_limits(self) -> None:
         """Refuse to go on in a workflow of the tree that has not come to rest; only its own supersteps count."""
@@ -426,13 +390,13 @@ class Runner:
 
     async def _tell_of_commit(self, result: TreeResult) -> None:
         if result.completed:
-            self._let_children_go({each.names for each in result.completed if each.is_gone})
+            self._actors.stop_inside(self._tree.forget(result.completed))
         if result.dropped:
-            await self._tell_dropped(result.dropped)
+            await self._tree.tell_dropped(result.dropped)
         if result.requests:
-            await self._tell_requests(result.requests)
+            await self._tree.tell_requests(result.requests)
         if result.completed:
-            await self._tell_completed(result.completed)
+            await self._tree.tell_completed(result.completed)
 
     async def _change_status(self, status: WorkflowRunState) -> None:
         self._core.status = status
@@ -556,30 +520,6 @@ class Runner:
         head = self._standing.head_id if self._arguments.storage is not None else None
         requests = [self._emitter.request_event(each.request, path_of(each.names)) for each in self._requests.values()]
         return result_of(self._snapshot, requests, self._emitter.sink, status, head)
-
-    # What is told of the tree of workflows.
-
-    async def _tell_dropped(self, dropped: Iterable[Located]) -> None:
-        for names, each in dropped:
-            await self._emitter.inside(path_of(names)).tell_dropped([each])
-
-    async def _tell_requests(self, requests: Iterable[LocatedRequest]) -> None:
-        for each in requests:
-            await self._emitter.inside(path_of(each.names)).tell_requests([each.request])
-
-    async def _tell_completed(self, completed: Iterable[Completed]) -> None:
-        """Tell of children that have nothing left to do."""
-        for each in completed:
-            *path, executor_id = path_of(each.names)
-            await self._emitter.inside(tuple(path)).emit(
-                ExecutorCompletedEvent, executor_id=executor_id, sent=each.sent, outputs=each.outputs
-            )
-
-    def _let_children_go(self, gone: Collection[Names]) -> None:
-        if gone:
-            self._actors.stop_inside(gone)
-            self._ports.forget(gone)
-            self._core.places.forget(gone)
 
     @property
     def _requests(self) -> Mapping[str, LocatedRequest]:
