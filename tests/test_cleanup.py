@@ -78,13 +78,13 @@ async def test_s26_whatever_ends_the_run(way: str, autojump_clock: Any) -> None:
 
 
 async def test_s26_when_nobody_reads_any_more_it_is_logged(autojump_clock: Any) -> None:
-    with structlog.testing.capture_logs() as logs:
-        structlog.configure()
-        try:
+    try:
+        with structlog.testing.capture_logs() as logs:
+            structlog.configure()
             with trio.move_on_after(1):
                 await beside(Slow("long", 20), Slow("quick", 0)).run("x")
-        finally:
-            structlog.reset_defaults()
+    finally:  # after the block, which configures on its way out
+        structlog.reset_defaults()
     overruns = [line for line in logs if line["event"] == "cleanup overrun"]
     assert [(line["executors"], line["grace"]) for line in overruns] == [(["long"], 5.0)]
 
