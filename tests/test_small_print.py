@@ -28,12 +28,12 @@ def build(storage=None, workflow_id=None):
 
 
 async def test_an_application_that_configured_structlog_gets_one_line_for_each_superstep():
-    with structlog.testing.capture_logs() as lines:
-        structlog.configure()
-        try:
+    try:
+        with structlog.testing.capture_logs() as lines:
+            structlog.configure()
             await build(workflow_id="W").run("x")
-        finally:
-            structlog.reset_defaults()
+    finally:  # after the block, which configures on its way out
+        structlog.reset_defaults()
 
     assert [(line["event"], line["log_level"], line["workflow"], line["superstep"]) for line in lines] == [
         ("superstep", "debug", "W", 1),

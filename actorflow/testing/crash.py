@@ -146,7 +146,7 @@ class _Sweep(Generic[BytesT]):
         problems += _lost(clean.handled, before.handled, resumed.handled)
         if gone := {*storage.acknowledged} - {info.id for info in end.line}:
             problems.append(f"{len(gone)} checkpoints are gone that the run was told are stored")
-        return compared(
+        row = compared(
             clean.end,
             end,
             cells=(str(point.operation), point.moment, point.fault),
@@ -155,6 +155,7 @@ class _Sweep(Generic[BytesT]):
             problems=problems,
             every_superstep=self.scenario.durability != "exit",
         )
+        return attrs.evolve(row, resumed_from=survivors.superstep)
 
     async def _interrupted(self, storage: FaultingStorage[BytesT], diary: Diary) -> Iterator[str]:
         """Run into the fault; tells what came of it that should not have."""

@@ -23,6 +23,7 @@ class CrashRow:
         same_state: Whether the committed state is that of the clean run.
         same_outputs: Whether outputs, open requests and status are.
         repeated: How many deliveries were handled more than once.
+        resumed_from: Superstep of the checkpoint that survived; None if none did, or if nobody looked.
         contiguous: Whether the checkpoints are one line without a gap, each the parent of the next.
         nothing_left: Whether no task and no lease is left.
         problems: What is wrong, in words; empty if all is well.
@@ -37,6 +38,7 @@ class CrashRow:
     repeated: int
     contiguous: bool
     nothing_left: bool
+    resumed_from: int | None = None
     problems: tuple[str, ...] = ()
 
     @property
