@@ -226,7 +226,7 @@ async def test_a_process_killed_after_any_write_is_taken_up_by_another(scenario,
 
 
 @every_scenario
-@pytest.mark.parametrize("durability", ["superstep", "async"])
+@pytest.mark.parametrize("durability", ["superstep", "async", "exit"])
 @pytest.mark.parametrize("written", [False, True], ids=["lost", "written"])
 async def test_a_save_that_fails_or_whose_answer_is_lost_changes_nothing_in_the_end(
     scenario, durability, written, monkeypatch

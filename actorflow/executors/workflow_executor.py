@@ -7,7 +7,7 @@ It has no task of its own. The runner drives what it holds, superstep by superst
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from actorflow.core.annotations import union_of
 from actorflow.core.subworkflows import SubWorkflowRequest, SubWorkflowResponse
@@ -202,5 +202,5 @@ class WorkflowExecutor(Executor):
         return workflow
 
 
-async def _never(*_: Any) -> None:
+def _never(*_: Any) -> NoReturn:
     raise InternalError("an executor that holds a workflow has no handler to call")
