@@ -12,7 +12,7 @@ from typing import Never
 
 import trio
 
-from actorflow import Executor, WorkflowBuilder, WorkflowContext, WorkflowExecutor, handler, response_handler
+from actorflow import Executor, Workflow, WorkflowBuilder, WorkflowContext, WorkflowExecutor, handler, response_handler
 from actorflow.events import OutputEvent, RequestInfoEvent
 
 
@@ -52,16 +52,19 @@ class Tell(Executor):
 review = WorkflowBuilder(name="review", start_executor=lambda: Check("check")).add_edge(
     "check", lambda: Decide("decide")
 )
-workflow = (
-    WorkflowBuilder(name="claims", start_executor=Split("split"))
-    .add_edge("split", WorkflowExecutor(review.build, "review", concurrency=2))
-    .add_edge("review", Tell("tell"))
-    .build()
-)
+
+
+def make_workflow() -> Workflow:
+    return (
+        WorkflowBuilder(name="claims", start_executor=Split("split"))
+        .add_edge("split", WorkflowExecutor(review.build, "review", concurrency=2))
+        .add_edge("review", Tell("tell"))
+        .build(id="claims")
+    )
 
 
 async def main() -> None:
-    async with workflow.stream([80, 900, 30], wait_for_responses=True) as run:
+    async with make_workflow().stream([80, 900, 30], wait_for_responses=True) as run:
         async for event in run.events:
             match event:
                 case RequestInfoEvent(request_id=request_id, data=question):

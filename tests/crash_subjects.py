@@ -37,6 +37,7 @@ def _of_examples():
         "loop": (loop.Range(67, 68),),
         "approval": (payments, lambda request: request.data.amount < 1000),
         "resume": (1,),
+        "nested": ([80, 900, 30], lambda _: False),
         "mock_clock": (0,),  # an hour is 360 renewals of the lease, each of them an operation
     }
     return {name: Subject(example(name).make_workflow, *given) for name, given in inputs.items()}

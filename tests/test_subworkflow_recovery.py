@@ -23,6 +23,7 @@ from actorflow import (
     SqliteCheckpointStorage,
     WorkflowBuilder,
     WorkflowExecutor,
+    executor,
     handler,
 )
 from actorflow import WorkflowContext as Context
@@ -648,3 +649,40 @@ async def test_a_run_without_a_storage_may_be_followed_by_one_with_it():
 
     assert result.outputs == ["b:2"]
     assert rebuilt._core.standing.snapshot.children == {}
+
+
+async def test_a_fork_in_the_middle_of_children_goes_on_with_deliveries_of_its_own():
+    """P5, R19: marks and waiting inputs inside a forked checkpoint are those of the branch, as when a run branches by itself."""
+    storage = InMemoryCheckpointStorage()
+    make = _forked
+    original = await make("w").run(4, checkpoint_storage=storage)
+    for info in await storage.list(workflow_id="w"):
+        forked = await storage.fork(info.id, workflow_id=f"fork-{info.superstep}")
+
+        result = await make(forked.workflow_id).run(checkpoint_id=LATEST, checkpoint_storage=storage)
+
+        told = [{each.rpartition(" ")[2] for each in one.outputs} for one in (original, result)]
+        assert [each.partition(" ")[0] for each in result.outputs] == [
+            each.partition(" ")[0] for each in original.outputs
+        ]
+        assert all(f"@{forked.workflow_id}" in each for each in told[1] - told[0])
+        assert (await storage.diff(info.id, forked.id)).state == {}
+
+
+def _forked(workflow_id):
+    @executor(id="split")
+    async def split(count: int, ctx: Context[int]) -> None:
+        for number in range(count):
+            ctx.send_message(number)
+
+    @executor(id="first")
+    async def first(number: int, ctx: Context[int]) -> None:
+        ctx.send_message(number)
+
+    @executor(id="last")
+    async def last(number: int, ctx: Context[Never, str]) -> None:
+        await ctx.yield_output(f"{number} {ctx.delivery_id}")
+
+    child = WorkflowBuilder(name="child", start_executor=lambda: first).add_edge("first", lambda: last)
+    holder = WorkflowExecutor(child.build, "child", concurrency=2, allow_direct_output=True)
+    return WorkflowBuilder(name="parent", start_executor=split).add_edge("split", holder).build(id=workflow_id)

@@ -25,7 +25,7 @@ from actorflow.checkpoint.records import (
     Lease,
 )
 from actorflow.checkpoint.storage import CheckpointStorage
-from actorflow.core.snapshot import RUN, STATE
+from actorflow.core.snapshot import STATE
 from actorflow.errors import CheckpointError
 
 __all__ = ["fork"]
@@ -94,12 +94,7 @@ def _edited(origin: Checkpoint, workflow_id: str, state: Mapping[str, Any], code
             sections.pop(key, None)
         else:
             sections[key] = codec.encode((STATE, name), value)
-    run = section_key(RUN)
-    if run in sections:
-        mark = codec.decode({run: sections[run]}, origin.superstep).mark
-        assert mark is not None
-        sections[run] = codec.encode(RUN, mark.branched(workflow_id))
-    return sections
+    return {key: codec.branched(key, data, workflow_id) for key, data in sections.items()}
 
 
 def _header(origin: Checkpoint, workflow_id: str, run_id: str) -> CheckpointInfo:

@@ -31,9 +31,10 @@ from actorflow.errors import CheckpointError, CodecError
 from actorflow.graph.nesting import Names, Planned
 from actorflow.runtime.storing import storage_errors
 
-__all__ = ["Journal", "read_journal"]
+__all__ = ["PLACES", "Journal", "is_of_finished", "read_journal"]
 
-_PLACES = 2**32
+PLACES = 2**32
+"""How far apart the indexes of what a journal has for one place are."""
 _AFTER_RESTART = 2**62
 _TRIAL = "attempts"
 _RESTART = "restarts"
@@ -93,7 +94,7 @@ class Journal:
     ) -> Iterator[JournalEntry]:
         for place, (names, each) in finished.items():
             restarts = trials.restarts_of((names, each.delivery.target_id)) if trials else 0
-            index = place + restarts * _PLACES + _AFTER_RESTART if restarts else place
+            index = place + restarts * PLACES + _AFTER_RESTART if restarts else place
             if index in self._written[1]:
                 continue
             try:
@@ -107,10 +108,15 @@ class Journal:
             plain = [_RESTART, note.count, *note.times]
         else:
             plain = [_TRIAL, note.restarts, note.attempts, note.due, note.delay]
-        return self._entry(head, note.place + note.serial * _PLACES, self.codec.encode_note(plain))
+        return self._entry(head, note.place + note.serial * PLACES, self.codec.encode_note(plain))
 
     def _entry(self, head: CheckpointID | None, index: int, payload: bytes) -> JournalEntry:
         return JournalEntry(workflow_id=self.workflow_id, checkpoint_id=head, index=index, payload=payload)
+
+
+def is_of_finished(entry: JournalEntry) -> bool:
+    """Whether an entry says what a delivery did; others are notes on attempts at it."""
+    return entry.index < PLACES or entry.index >= _AFTER_RESTART
 
 
 async def read_journal(
@@ -142,21 +148,21 @@ async def read_journal(
         return {}
     with storage_errors(f"the journal of workflow {workflow_id!r} could not be read"):
         entries = await storage.read_journal(workflow_id, head)
-    here = [entry for entry in entries if entry.index % _PLACES < len(planned)]
+    here = [entry for entry in entries if entry.index % PLACES < len(planned)]
     for entry in here:
-        if _PLACES <= entry.index < _AFTER_RESTART:
+        if not is_of_finished(entry):
             _take_note(entry, planned, codec, trials)
     finished = {}
     for entry in here:
-        each = planned[place := entry.index % _PLACES]
+        each = planned[place := entry.index % PLACES]
         restarts = trials.restarts_of((each.names, each.delivery.target_id))
-        if entry.index == (place + restarts * _PLACES + _AFTER_RESTART if restarts else place):
+        if entry.index == (place + restarts * PLACES + _AFTER_RESTART if restarts else place):
             finished[place] = codec.at(each.names).decode_finished(each.delivery, entry.payload)
     return finished
 
 
 def _take_note(entry: JournalEntry, planned: Sequence[Planned], codec: SectionCodec, trials: Trials) -> None:
-    serial, place = divmod(entry.index, _PLACES)
+    serial, place = divmod(entry.index, PLACES)
     names, delivery = planned[place].names, planned[place].delivery
     kind, *note = codec.decode_note(entry.payload)
     try:

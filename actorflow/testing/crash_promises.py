@@ -9,6 +9,9 @@ import attrs
 
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.core.effects import Delivery
+from actorflow.executors.workflow_executor import WorkflowExecutor
+from actorflow.graph.nesting import plan
+from actorflow.runtime.journal import PLACES, is_of_finished
 from actorflow.testing.crash_points import CrashPoint, Fault
 from actorflow.testing.crash_trial import Handling, decoded
 from actorflow.workflow import Workflow
@@ -22,7 +25,7 @@ class Survivors:
 
     Attributes:
         superstep: Of the latest checkpoint; None without one.
-        kept: Deliveries of the next superstep that the journal has.
+        kept: Deliveries of the next superstep that the journal has; not those of workflows that run inside.
     """
 
     superstep: int | None = None
@@ -34,9 +37,10 @@ async def survivors_of(storage: CheckpointStorage, workflow: Workflow) -> Surviv
     latest = await storage.latest(workflow_id=workflow.id)
     if latest is None:
         return Survivors()
-    inflight = decoded(latest, workflow).inflight
+    planned = [*plan(workflow.definition, decoded(latest, workflow))]
     journal = await storage.read_journal(workflow.id, latest.id) if hasattr(storage, "read_journal") else []
-    return Survivors(latest.superstep, [inflight[entry.index] for entry in journal])
+    kept = [planned[entry.index % PLACES] for entry in journal if is_of_finished(entry)]
+    return Survivors(latest.superstep, [each.delivery for each in kept if not each.names])
 
 
 _REACH = {"superstep": 1, "delivery": 1, "async": 2, "exit": None}
@@ -51,6 +55,8 @@ def broken_promises(
         path, superstep, executor_id, message = handling
         if path:
             continue  # the supersteps of a child are not in this line of checkpoints
+        if isinstance(workflow.executors[executor_id], WorkflowExecutor):
+            continue  # it has no handler that could do anything twice: it only hands its input in
         why = _why_not(durability, point, survivors, handling)
         if why is None and durability == "delivery" and times > workflow.executors[executor_id].concurrency:
             why = "so many were not under way"

@@ -155,6 +155,29 @@ class SectionCodec:
                 raise
             raise CodecError(key, f"does not have the form of a stored {own} ({error})") from error
 
+    def branched(self, key: str, data: bytes, workflow_id: str) -> bytes:
+        """A stored section as a branch under another workflow id has it: its deliveries are others, and so are their ids.
+
+        Of workflows that run inside, too, whose types need not be known.
+
+        Args:
+            key: The section.
+            data: Its stored form.
+            workflow_id: The branch's.
+
+        Raises:
+            CodecError: It is damaged.
+        """
+        _, own = split_table(key.partition("/")[0])
+        if own not in {RUN[0], INPUTS}:
+            return data
+        lowered = self._decoded(data, own)
+        place = 0 if own == RUN[0] else 2
+        if not isinstance(lowered, list) or len(lowered) <= place or not isinstance(lowered[place], str):
+            raise CodecError(key, f"does not have the form of a stored {own}")
+        lowered[place] = RunMark(lowered[place], 0).branched(workflow_id).origin
+        return self._plain(lowered)
+
     def encode_chain(self, count: int, size: int) -> bytes:
         """Encode the length of a chain of deltas."""
         return self._plain([count, size])
