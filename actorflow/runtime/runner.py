@@ -20,12 +20,10 @@ from typing import Any
 import trio
 
 from actorflow.checkpoint.records import CheckpointKind
-from actorflow.core.effects import Finished
 from actorflow.core.snapshot import Snapshot
 from actorflow.core.subworkflows import LocatedRequest, path_of
 from actorflow.errors import (
     CheckpointError,
-    ConvergenceError,
     LeaseLostError,
     RunEndedError,
 )
@@ -37,7 +35,6 @@ from actorflow.events import (
     WarningEvent,
     WorkflowRunState,
 )
-from actorflow.graph.nesting import Names, plan
 from actorflow.graph.tree_commit import TreeResult, commit_tree, commit_tree_arrivals
 from actorflow.runtime.activity import Activity
 from actorflow.runtime.actor_group import ActorGroup
@@ -49,10 +46,11 @@ from actorflow.runtime.ending import EndEvent, end_events, leaf, result_of
 from actorflow.runtime.explaining import explain, left_over
 from actorflow.runtime.explanation import Explanation
 from actorflow.runtime.journal import Journal
+from actorflow.runtime.keeping import Keeping
 from actorflow.runtime.leasing import LeaseKeeper
+from actorflow.runtime.limits import SuperstepLimits
 from actorflow.runtime.logs import log_superstep
 from actorflow.runtime.opening import Opening, RunArguments, answer_changes, requests_of
-from actorflow.runtime.places import Place
 from actorflow.runtime.recorder import GRACE, Durability, Recorder
 from actorflow.runtime.run import Run, RunResult
 from actorflow.runtime.run_port import Ports
@@ -62,8 +60,6 @@ from actorflow.runtime.waiting import Waiting
 from actorflow.runtime.workflow_core import WorkflowCore
 
 __all__ = ["Runner"]
-
-_NOTHING: Mapping[int, Finished] = MappingProxyType({})
 
 
 class Runner:
@@ -99,15 +95,16 @@ class Runner:
         self._ports = Ports(core.places, core.standing, self._emitter, MappingProxyType(dict(arguments.config)))
         self._tree = Tree(core, self._ports)
         keeps_each = arguments.durability is Durability.DELIVERY
-        self._supervision = Supervision(core.standing, self._keep)
-        self._actors = ActorGroup(core.states, self._ports.at, self._supervision, self._keep if keeps_each else None)
+        self._keeping = keeping = Keeping(core, self._emitter, self._fail)
+        self._supervision = Supervision(core.standing, keeping.keep)
+        self._actors = ActorGroup(core.states, self._ports.at, self._supervision, keeping.keep if keeps_each else None)
+        keeping.actors = self._actors
+        self._limits = SuperstepLimits(core)
         self._cleanup: CleanupWatch | None = None
         self._answers = Answers()
         self._waiting = Waiting(core.definition, self._answers, wait_for_responses, lease)
         self._nursery: trio.Nursery | None = None
         self._recorder: Recorder | None = None
-        self._journal: Journal | None = None
-        self._supersteps = 0
         self._idle = opening.idle
         self._cancelled = False
         self._completed = False
@@ -225,8 +222,8 @@ class Runner:
         if arguments.storage is not None:
             parent = await standing.parent_in(arguments.storage, self._definition)
             if hasattr(arguments.storage, "write_journal"):
-                self._journal = Journal(arguments.storage, self._core.id, self._definition.codec, lease)
-        self._recorder = recorder = Recorder(
+                self._keeping.journal = Journal(arguments.storage, self._core.id, self._definition.codec, lease)
+        self._recorder = self._keeping.recorder = recorder = Recorder(
             standing=standing,
             definition=self._definition,
             workflow_id=self._core.id,
@@ -277,13 +274,14 @@ class Runner:
         assert recorder is not None
         superstep = emitter.superstep = snapshot.superstep + 1
         self._activity.since = self._waiting.clock.steady()
-        actors.slots = [*self._tree.slots()]
-        self._check_limits()
+        slots = [*self._tree.slots()]
+        self._limits.count(slots)
+        actors.slots = slots
         await emitter.emit(SuperstepStartedEvent)
         if self._definition.children:
             await self._tree.prepare()
         if self._standing.finished or self._standing.trials:
-            await self._take_up_finished()
+            await self._keeping.take_up()
         await self._tree.hand_in(actors.slots)
         if actors.failed or not await actors.work(nursery):
             return False
@@ -302,56 +300,6 @@ class Runner:
         log_superstep(self._core.id, self._run.id, superstep)
         return True
 
-    def _check_limits(self) -> None:
-        """Refuse to go on in a workflow of the tree that has not come to rest; only its own supersteps count."""
-        slots = self._actors.slots
-        for place in dict.fromkeys(slot.place for slot in slots):
-            if self._own_supersteps(place) >= place.definition.max_supersteps:
-                waiting = tuple(dict.fromkeys(slot.delivery.target_id for slot in slots if slot.place is place))
-                self._actors.slots = ()
-                raise ConvergenceError("/".join((self._core.id, *place.path)), place.definition.max_supersteps, waiting)
-        if slots[0].place is self._core.places.top:
-            self._supersteps += 1
-
-    def _own_supersteps(self, place: Place) -> int:
-        if place is self._core.places.top:
-            return self._supersteps
-        snapshot = self._snapshot_at(place.names)
-        return snapshot.superstep - (snapshot.mark.begun_at if snapshot.mark else 0)
-
-    async def _take_up_finished(self) -> None:
-        """Take over what this superstep had finished when it did not commit."""
-        kept, self._standing.finished = self._standing.finished, {}
-        by_delivery = {
-            id(each.delivery): each for each in kept.values()
-        }  # answers given since may have moved its place
-        for slot in self._actors.slots:
-            slot.finished = by_delivery.get(id(slot.delivery))
-        if self._actors.keep is not None or self._standing.trials:
-            await self._keep(self._actors.finished if self._actors.keep is not None else {})
-        for section, state in self._actors.states_after.items():
-            await self._core.states.give(section, state)
-
-    async def _keep(self, finished: Mapping[int, Finished] = _NOTHING) -> None:
-        """Store a finished delivery of the superstep under way, and what was tried, before its actor goes on."""
-        if self._recorder is None or not self._recorder.stands_on_head:
-            return  # told to go on without a checkpoint: there is nothing stored that this could follow
-        try:
-            await self._write_journal(finished)
-        except LeaseLostError as error:
-            self._fail(error)
-        except CheckpointError as error:
-            await self._emitter.save_failed(error)
-            if self._definition.checkpoint_failures == "raise":
-                self._fail(error)
-
-    async def _write_journal(self, finished: Mapping[int, Finished]) -> None:
-        trials = self._standing.trials
-        if self._journal is not None and (finished or trials):
-            slots = self._actors.slots
-            entries = {index: (slots[index].place.names, each) for index, each in finished.items()}
-            await self._journal.write(self._standing.head_id, entries, trials)
-
     def respond(self, request_id: str, value: Any) -> None:
         """Check an answer and keep it for the next superstep boundary."""
         if self._answers.closed or self._cancelled or self._actors.failed:
@@ -363,7 +311,7 @@ class Runner:
         self._idle = False
         changes = answer_changes(self._snapshot, self._answers.take())
         await self._recorder.commit(changes, self._snapshot.superstep, CheckpointKind.RESPONSES)
-        self._supersteps = 0  # each turn has its own
+        self._limits.renew()
 
     async def _wait(self) -> None:
         """Sleep until an answer is given or something is due, which is then committed."""
@@ -450,8 +398,7 @@ class Runner:
         if recorder is None:
             return
         await recorder.close()
-        if recorder.stands_on_head:
-            await self._write_journal(self._finished_here())
+        await self._keeping.write_what_is_left()
 
     def _tell_problems(self, problems: Sequence[BaseException]) -> None:
         for problem in problems:
@@ -466,7 +413,7 @@ class Runner:
         if recorder is not None and recorder.unsaved:  # the grace of `_unwind` ran out
             recorder.abandon_unsaved()
         if self._actors.slots:
-            self._standing.finished = self._finished_here()
+            self._standing.finished = self._keeping.finished_here()
         self._core.states.mark_stale(self._actors.changed_by_stop)
         self._core.places.forget_all_but(self._snapshot)
         told = self._standing.told
@@ -477,15 +424,6 @@ class Runner:
         self._core.activity = None
         failure = None if status is WorkflowRunState.CANCELLED else self._failure
         self._run.end(self._result(status), failure, left_over(self._core))
-
-    def _finished_here(self) -> dict[int, Finished]:
-        """What is finished of the deliveries the workflow stands before; it may have gone on, or back, since they began."""
-        inflight = {index: each.delivery for index, each in enumerate(plan(self._definition, self._snapshot))}
-        return {
-            slot.index: slot.finished
-            for slot in self._actors.slots
-            if slot.finished is not None and inflight.get(slot.index) is slot.delivery
-        }
 
     def _final_status(self) -> WorkflowRunState:
         if self._failure is not None:
@@ -509,6 +447,7 @@ class Runner:
         self._run.sink.close()
         self._actors.dismiss()
         self._actors.slots = ()
+        self._keeping.dismiss()
         self._recorder = None
         self._failure = None
 
@@ -528,8 +467,3 @@ class Runner:
     @property
     def _snapshot(self) -> Snapshot:
         return self._standing.snapshot
-
-    def _snapshot_at(self, names: Names) -> Snapshot:
-        found = self._snapshot.find(names)
-        assert found is not None
-        return found
