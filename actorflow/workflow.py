@@ -360,7 +360,7 @@ class Workflow:
 
     def _check_free(self) -> None:
         if self._core.holder is not None:
-            raise WorkflowBusyError(self.id, f"executor {self._core.holder!r} of another workflow")
+            raise WorkflowBusyError(self.id, None, holder=self._core.holder)
 
     # How a run begins.
 
