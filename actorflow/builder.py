@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 from actorflow.checkpoint.codec.upcasters import Upcaster
@@ -109,6 +109,8 @@ class WorkflowBuilder:
             raise ValueError(f"max_supersteps is a whole number from 1, not {max_supersteps!r}")
         if checkpoint_failures not in ("raise", "warn"):
             raise ValueError(f"checkpoint_failures is 'raise' or 'warn', not {checkpoint_failures!r}")
+        if not isinstance(reducers, Mapping | None):
+            raise ValueError(f"reducers maps state keys to functions (old, new) -> value; not {reducers!r}")  # noqa: TRY004
         unusable = {
             key: each for key, each in (reducers or {}).items() if not (isinstance(key, str) and callable(each))
         }
@@ -116,8 +118,13 @@ class WorkflowBuilder:
             raise ValueError(f"reducers maps state keys to functions (old, new) -> value; not {unusable}")
         if isinstance(restores, str) or not all(isinstance(each, str) for each in restores):
             raise ValueError(f"restores is a list of graph signatures, not {restores!r}")
+        if isinstance(state_types, str | type) or not isinstance(state_types, Iterable):
+            raise ValueError(f"state_types is a list of types, not {state_types!r}")  # noqa: TRY004
         if isinstance(checkpoint_storage, type) or not (checkpoint_storage is None or is_storage(checkpoint_storage)):
-            raise ValueError(f"checkpoint_storage is a CheckpointStorage, not {type(checkpoint_storage).__name__}")
+            raise ValueError(
+                f"checkpoint_storage is a CheckpointStorage, not {type(checkpoint_storage).__name__}; for a file give "
+                f"SqliteCheckpointStorage(path)"
+            )
         check_policy(f"workflow {name!r}", policy)
         check_limits(max_concurrency, cleanup_grace)
         self._name = name

@@ -129,19 +129,24 @@ class UpcasterError(WorkflowValidationError):
 
 
 class WorkflowBusyError(ActorflowError, RuntimeError):
-    """Another run owns this workflow.
+    """Another run owns this workflow, or an executor holds it.
 
     Attributes:
         workflow_id: The workflow that is taken.
-        run_id: The run that owns it.
+        run_id: The run that owns it; None if that is not known, or none does.
+        holder: The `WorkflowExecutor` that holds it for good, if one does.
     """
 
-    def __init__(self, workflow_id: str, run_id: str | None) -> None:
+    def __init__(self, workflow_id: str, run_id: str | None, *, holder: str | None = None) -> None:
         self.workflow_id = workflow_id
         self.run_id = run_id
+        self.holder = holder
         owner = f"run {run_id!r}" if run_id else "another run"
         super().__init__(
             f"workflow {workflow_id!r} is owned by {owner}; wait for it to end, pass wait=True to queue, "
+            f"or build() a second workflow"
+            if holder is None
+            else f"workflow {workflow_id!r} is held by executor {holder!r} of another workflow for good; run that one, "
             f"or build() a second workflow"
         )
 

@@ -246,7 +246,7 @@ class Workflow(WorkflowView):
 
     def _check_free(self) -> None:
         if self._core.holder is not None:
-            raise WorkflowBusyError(self.id, f"executor {self._core.holder!r} of another workflow")
+            raise WorkflowBusyError(self.id, None, holder=self._core.holder)
 
     def _arguments(  # noqa: PLR0917 - private; its three callers pass on what they were given, in their own order
         self,

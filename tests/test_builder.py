@@ -125,6 +125,9 @@ async def test_what_a_workflow_tells_of_itself_is_what_the_builder_was_told():
         ({"checkpoint_failures": "ignore"}, "'raise' or 'warn', not 'ignore'"),
         ({"reducers": {"k": 1}}, "reducers maps state keys to functions"),
         ({"reducers": {1: max}}, "reducers maps state keys to functions"),
+        ({"reducers": [max]}, "reducers maps state keys to functions"),
+        ({"state_types": int}, "state_types is a list of types, not <class 'int'>"),
+        ({"checkpoint_storage": "file.db"}, "for a file give SqliteCheckpointStorage"),
         ({"checkpoint_storage": InMemoryCheckpointStorage}, "checkpoint_storage is a CheckpointStorage, not"),
     ],
 )

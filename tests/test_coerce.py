@@ -211,6 +211,13 @@ def test_what_does_not_fit_is_refused_with_a_reason(value, annotation, problem):
         coerce(value, annotation)
 
 
+def test_a_problem_of_the_answer_as_a_whole_needs_no_place():
+    with pytest.raises(ValueError) as caught:
+        coerce("perhaps", bool)
+
+    assert str(caught.value) == "expected bool, got str 'perhaps'"
+
+
 def test_all_problems_are_told_at_once_with_their_places():
     answer = {"item": {"price": "1"}, "colour": 7, "items": [{"price": 1}, 5]}
 

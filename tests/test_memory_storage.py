@@ -17,6 +17,13 @@ async def test_nothing_a_caller_holds_reaches_the_records():
     assert first.contents == second.contents == {"state/list": b"[1]"}
 
 
+async def test_it_stands_in_for_a_storage_that_is_closed_and_keeps_its_records():
+    with InMemoryCheckpointStorage() as storage:
+        await storage.save(make_commit("a"))
+    storage.close()
+    assert [info.id for info in await storage.list()] == ["a"]
+
+
 async def test_two_storages_share_nothing():
     one, other = InMemoryCheckpointStorage(), InMemoryCheckpointStorage()
     await one.save(make_commit("a"))

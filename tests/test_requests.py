@@ -318,6 +318,19 @@ async def test_a_request_that_nobody_could_answer_is_an_error_in_its_handler() -
         await chain(Deaf(id="deaf")).run("x")
 
 
+async def test_the_name_of_a_type_is_not_taken_for_the_type() -> None:
+    class Quoting(Executor):
+        @handler
+        async def ask(self, text: str, ctx: WorkflowContext) -> None:
+            ctx.request_info(text, "bool")
+
+        @response_handler
+        async def answered(self, question: str, answer: bool, ctx: WorkflowContext) -> None: ...
+
+    with pytest.raises(MessageTypeError, match="give the type itself, not its name"):
+        await chain(Quoting(id="quoting")).run("x")
+
+
 async def test_requests_of_a_failed_superstep_were_never_made() -> None:
     """P3."""
     workflow = chain(Many(id="many"), Names("names", fails=1))

@@ -88,6 +88,11 @@ async def test_a_prune_that_takes_nothing_writes_nothing_in_steps_as_short(stora
     assert len(steps) >= 5
 
 
+async def test_an_age_in_seconds_is_refused_by_name(storage):
+    with pytest.raises(TypeError, match="older_than is 3600; it is a timedelta"):
+        await storage.prune(older_than=3600)
+
+
 async def test_writers_come_in_between(storage, monkeypatch):
     """A writer waits for a step, not for the prune."""
     monkeypatch.setattr(sqlite_prune, "STEP", 5)

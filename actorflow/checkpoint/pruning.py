@@ -35,6 +35,7 @@ class Pruning:
 
         Raises:
             ValueError: They say nothing, or nothing that can be done.
+            TypeError: older_than is no timedelta.
         """
         if keep_last is None and older_than is None:
             raise ValueError("prune would take everything: give keep_last, older_than or both")
@@ -42,6 +43,8 @@ class Pruning:
             raise ValueError(f"keep_last is {keep_last}; it is at least 1, as the latest of a workflow id always stays")
         if older_than is None:
             return cls(keep_last or 1, None)
+        if not isinstance(older_than, timedelta):
+            raise TypeError(f"older_than is {older_than!r}; it is a timedelta, such as timedelta(days=30)")
         if older_than < timedelta(0):
             raise ValueError(f"older_than is {older_than}; it is 0 or more")
         return cls(keep_last or 1, microseconds(datetime.now(UTC)) - older_than // MICROSECOND)

@@ -139,6 +139,7 @@ class CheckpointStorage(Protocol):
         Raises:
             ValueError: Neither `keep_last` nor `older_than` is given; `keep_last` is less than 1; `older_than` is
                 negative.
+            TypeError: `older_than` is no timedelta.
             CheckpointError: What must be rewritten to stand alone cannot be read.
         """
         ...

@@ -44,7 +44,7 @@ def coerce(value: object, annotation: object) -> object:
         The value itself if it has the type already, else one made from it.
 
     Raises:
-        ValueError: It does not fit; the text names every problem with its place, ``$`` being the answer.
+        ValueError: It does not fit; the text names every problem and, within the answer ``$``, its place.
     """
     try:
         return _structure(value, type(None) if annotation is None else annotation)
@@ -53,7 +53,7 @@ def coerce(value: object, annotation: object) -> object:
 
 
 def _problems(error: Exception) -> str:
-    return "; ".join(transform_error(error, format_exception=_problem))
+    return "; ".join(problem.removesuffix(" @ $") for problem in transform_error(error, format_exception=_problem))
 
 
 def _problem(error: BaseException, _: object) -> str:

@@ -216,9 +216,10 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         """
         effects, _ = self._handling("request_info")
         if not self._table.can_answer(data, response_type):
+            named = isinstance(response_type, str)
             raise MessageTypeError(
                 f"executor {self._executor_id!r} has no @response_handler for a {type(data).__name__} answered by "
-                f"{describe(response_type)}; add one"
+                f"{describe(response_type)}; {'give the type itself, not its name' if named else 'add one'}"
             )
         limit = None if timeout is None else seconds(timeout, "timeout")
         if limit is not None and not self._table.can_answer(data, RequestTimeout):

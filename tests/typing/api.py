@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Any, Never, assert_type
 
 import attrs
@@ -23,14 +24,25 @@ from actorflow import (
     Default,
     EncryptedStorage,
     Executor,
+    ExecutorFailure,
+    Explanation,
     InMemoryCheckpointStorage,
+    PostgresCheckpointStorage,
+    RateLimit,
+    RequestTimeout,
+    RestartIntensity,
+    Retry,
     Run,
     RunResult,
     SqliteCheckpointStorage,
+    SubWorkflowRequest,
+    SubWorkflowResponse,
+    SupervisionPolicy,
     Upcaster,
     Workflow,
     WorkflowBuilder,
     WorkflowContext,
+    WorkflowExecutor,
     executor,
     handler,
     response_handler,
@@ -46,6 +58,7 @@ from actorflow.events import (
     from_json,
     to_json,
 )
+from actorflow.storage import ABSENT, Diff, FsckReport
 
 
 @attrs.frozen
@@ -106,6 +119,39 @@ class Editor(Executor):
 
     async def on_checkpoint_save(self) -> Mapping[str, Any]:
         return {"seen": self.state}
+
+
+class Patient(Executor):
+    @handler
+    async def begin(self, topic: str, ctx: WorkflowContext[str]) -> None:
+        assert_type(ctx.send_message(topic, delay=60), None)
+        ctx.send_message(topic, "editor", delay=timedelta(days=1))
+        assert_type(ctx.request_info(topic, bool, timeout=timedelta(hours=1)), str)
+        ctx.send_message(topic, delay="an hour")  # type: ignore[arg-type]
+        ctx.send_message(topic, "editor", 60)  # type: ignore[call-arg]
+        ctx.request_info(topic, bool, timeout="an hour")  # type: ignore[arg-type]
+
+    @response_handler
+    async def settle(self, topic: str, answer: bool | RequestTimeout, ctx: WorkflowContext[str]) -> None:
+        if isinstance(answer, RequestTimeout):
+            assert_type(answer.request_id, str)
+            assert_type(answer.timeout, float)
+
+
+class Manager(Executor):
+    @handler
+    async def answer(self, request: SubWorkflowRequest, ctx: WorkflowContext[SubWorkflowResponse]) -> None:
+        assert_type(request.data, Any)
+        assert_type(request.respond(True), SubWorkflowResponse)
+        ctx.send_message(request.respond(True), request.executor_id)
+
+    @handler
+    async def apologise(self, failure: ExecutorFailure, ctx: WorkflowContext[Never, str]) -> None:
+        assert_type(failure.executor_id, str)
+        assert_type(failure.error_type, str)
+        assert_type(failure.error_message, str)
+        assert_type(failure.message, object)
+        assert_type(failure.attempts, int)
 
 
 class Bare(Executor):
@@ -171,6 +217,41 @@ def builders_take_objects_factories_and_ids() -> Workflow:
     builder.add_edge("writer", "editor", "is_short")  # type: ignore[arg-type]
     builder.build("positional")  # type: ignore[call-arg]
     return assert_type(builder.build(id="mine"), Workflow)
+
+
+def policies_are_plain_data() -> WorkflowBuilder:
+    retry = Retry(5, delay=1, factor=2, max_delay=60, jitter=0.1, on=(OSError, TimeoutError))
+    Retry(attempts=2, on=OSError)
+    Retry(attempts=2, on=lambda error: isinstance(error, OSError))
+    Retry()  # type: ignore[call-arg]
+    Retry(2, on="OSError")  # type: ignore[arg-type]
+    policy = SupervisionPolicy(timeout=30, retry=retry, on_failure="restart", restarts=RestartIntensity(3, 60))
+    SupervisionPolicy(on_failure="ignore")  # type: ignore[arg-type]
+    SupervisionPolicy(timeout=timedelta(seconds=1))  # type: ignore[arg-type]
+    policy.timeout = 1  # type: ignore[misc]
+    Writer("writer", policy=retry)  # type: ignore[arg-type]
+    start = Writer("writer", policy=policy, concurrency=2, rate_limit=RateLimit(limit=5, period=60))
+    return WorkflowBuilder(name="article", start_executor=start, policy=policy, max_concurrency=9, cleanup_grace=1)
+
+
+def workflows_are_executors(builder: WorkflowBuilder) -> list[Executor]:
+    WorkflowExecutor(builder, "child")  # type: ignore[arg-type]
+    WorkflowExecutor(builder.build)  # type: ignore[call-arg]
+    return [
+        WorkflowExecutor(builder.build, "child", propagate_requests=False, concurrency=4),
+        WorkflowExecutor(builder.build(), "kept", allow_direct_output=True),
+    ]
+
+
+def explaining(workflow: Workflow, run: Run) -> str:
+    explanation = assert_type(workflow.explain(), Explanation)
+    assert_type(run.explain(), Explanation)
+    assert_type(explanation.waits_for, str)
+    assert_type(explanation.owner, str | None)
+    assert_type(explanation.head, CheckpointID | None)
+    assert_type([timer.due_in for timer in explanation.timers], list[float])
+    assert_type([request.expires_in for request in explanation.requests], list[float | None])
+    return str(explanation)
 
 
 async def running(workflow: Workflow, storage: CheckpointStorage) -> None:
@@ -261,7 +342,25 @@ async def storing(storage: CheckpointStorage) -> None:
 def storages_are_storages() -> list[CheckpointStorage]:
     memory = InMemoryCheckpointStorage(max_payload=1_000)
     encrypted = EncryptedStorage(memory, keys={"2026-11": bytes(32)}, current="2026-11")
-    return [memory, SqliteCheckpointStorage("file.db", max_payload=1_000), encrypted]
+    EncryptedStorage(memory, keys={"2026-11": "secret"}, current="2026-11")  # type: ignore[dict-item]
+    postgres = PostgresCheckpointStorage("dbname=work", schema="mine", lease_ttl=60, statement_timeout=5)
+    PostgresCheckpointStorage()  # type: ignore[call-arg]
+    return [memory, SqliteCheckpointStorage("file.db", max_payload=1_000), encrypted, postgres]
+
+
+async def tools_come_with_every_storage(workflow: Workflow, storage: PostgresCheckpointStorage) -> None:
+    with storage as opened:
+        assert_type(opened, PostgresCheckpointStorage)
+    with EncryptedStorage(storage, keys={"2026-11": bytes(32)}, current="2026-11") as encrypted:
+        assert_type(encrypted, EncryptedStorage)
+        assert_type(await encrypted.history("mine"), list[CheckpointInfo])
+    first, *_ = await storage.history("mine")
+    assert_type(await storage.fork(first.id, workflow_id="other", state={"key": ABSENT}), CheckpointInfo)
+    assert_type(await storage.diff(first.id, "id", types=workflow.stored_types), Diff)
+    assert_type(await storage.fsck(check=workflow.check_checkpoint, deep=True), FsckReport)
+    assert_type(await storage.prune(older_than=timedelta(days=30)), int)
+    await storage.prune(older_than=30)  # type: ignore[arg-type]
+    assert_type(await storage.vacuum(), int)
 
 
 def upcasters_are_plain_functions() -> list[Upcaster]:
@@ -269,6 +368,7 @@ def upcasters_are_plain_functions() -> list[Upcaster]:
         Upcaster("OldDraft", Draft),
         Upcaster("Draft", version=1, convert=lambda fields: {**fields, "words": 0}),
         Upcaster("Money", replace=lambda fields: int(fields["amount"])),
+        Upcaster("Draft", to="Text", version=2, convert=dict, to_version=1),
     ]
 
 

@@ -7,6 +7,8 @@ import builtins
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
+from types import TracebackType
+from typing import Self
 
 import attrs
 import trio
@@ -73,6 +75,17 @@ class InMemoryCheckpointStorage(StorageTools):
 
     def __repr__(self) -> str:
         return f"<InMemoryCheckpointStorage with {len(self._records)} checkpoints>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is open here; it is for programs that close whatever storage they were given. The records stay."""
 
     async def save(self, commit: Commit) -> CheckpointInfo:
         """Write one checkpoint; see `CheckpointStorage.save`."""
