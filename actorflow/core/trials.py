@@ -6,7 +6,7 @@ number within its place, given when it is made, so that writing it twice writes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -141,9 +141,15 @@ class Trials:
         """When executors were restarted."""
         return {member: each.times for member, each in self.restarts.items()}
 
-    def next_superstep(self) -> Trials:
-        """The notes to begin another superstep with, where this one was abandoned: restarts still count in their window."""
-        restarts = {name: Restarts(0, each.times, 0, 0) for name, each in self.restarts.items()}
+    def next_superstep(self, stands: Callable[[tuple[str, ...]], bool]) -> Trials:
+        """The notes to begin another superstep with, where this one was abandoned: restarts still count in their window.
+
+        Args:
+            stands: Whether there still is a workflow where names lead to; what is gone has no use for its restarts.
+        """
+        restarts = {
+            member: Restarts(0, each.times, 0, 0) for member, each in self.restarts.items() if stands(member[0])
+        }
         return Trials(restarts=restarts)
 
     def _next(self, place: int) -> int:
