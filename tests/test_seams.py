@@ -1,7 +1,7 @@
 """Supervision, timers, deadlines and workflows inside executors, all at once: what each keeps alone they keep together.
 
 Guards P3, P6 and P8 where one of them meets another: a deadline inside a child that passed while nothing ran, arrivals while
-messages are in flight, and restarts inside a child that was given up.
+messages are in flight, restarts inside a child that was given up, attempts at a delivery whose place an answer moved.
 """
 
 # ruff: noqa: A002  # id is the word that executors and workflows use
@@ -19,6 +19,7 @@ from actorflow import (
     InMemoryCheckpointStorage,
     RequestTimeout,
     RestartIntensity,
+    Retry,
     SupervisionPolicy,
     WorkflowBuilder,
     WorkflowExecutor,
@@ -119,3 +120,55 @@ async def test_restarts_inside_a_child_that_was_given_up_leave_no_trace_of_it(au
     taken_up = builder.build(id="W")
     assert (await taken_up.run(checkpoint_id=LATEST, checkpoint_storage=storage)).outputs == [1]
     assert (await taken_up.run([2], checkpoint_storage=storage)).outputs == [2]
+
+
+class Flaky(Executor):
+    """Fails its first attempts, and notes the number of every one."""
+
+    def __init__(self, id, log, fails):
+        super().__init__(id, policy=SupervisionPolicy(retry=Retry(5, delay=100, factor=1)))
+        self.log, self.fails = log, fails
+
+    @handler
+    async def take(self, text: str, ctx: Context[Never, str]) -> None:
+        ctx.request_info(Question(text), str)
+
+    @handler
+    async def work(self, number: int, ctx: Context[Never, int]) -> None:
+        await self.try_it(number, ctx)
+
+    @response_handler
+    async def answered(self, question: Question, answer: str, ctx: Context[Never, str]) -> None:
+        await self.try_it(answer, ctx)
+
+    async def try_it(self, value, ctx):
+        self.log.append((self.id, ctx.attempt))
+        if ctx.attempt <= self.fails:
+            raise RuntimeError("told to fail")
+        await ctx.yield_output(value)
+
+
+async def test_attempts_inside_a_child_are_counted_on_when_an_answer_moved_its_place(autojump_clock):
+    storage, log = InMemoryCheckpointStorage(), []
+
+    def build():
+        inner = WorkflowBuilder(name="flaky", start_executor=lambda: Flaky("inner", log, 3))
+        return (
+            WorkflowBuilder(name="parent", start_executor=lambda: Spread("spread"), checkpoint_storage=storage)
+            .add_edge("spread", lambda: WorkflowExecutor(inner.build, "sub"), condition=lambda v: isinstance(v, int))
+            .add_edge("sub", lambda: Collect("collect"))
+            .add_edge("spread", lambda: Flaky("asks", log, 0), condition=lambda v: isinstance(v, str))
+            .build(id="W")
+        )
+
+    workflow = build()
+    with trio.move_on_after(150):
+        await workflow.run(["x", 7])
+    assert log == [("inner", 1), ("inner", 2)]
+    (request_id,) = workflow.pending_requests
+    with trio.move_on_after(10):
+        await workflow.run(responses={request_id: "yes"})
+    assert log[2:] == [("asks", 1)]
+    result = await build().run(checkpoint_id=LATEST)
+    assert log[3:] == [("inner", 3), ("inner", 4)]
+    assert sorted(result.outputs, key=str) == [7, "yes"]
