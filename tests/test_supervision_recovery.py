@@ -318,8 +318,8 @@ def test_notes_of_two_processes_are_told_apart_by_their_serial() -> None:
     assert trials.of(0, X, delivery) is None
     trials.failed(0, X, delivery, attempts=1, due=1.0, delay=1.0)
     assert trials.of(0, X, delivery).serial == 4
-    assert trials.next_superstep().times() == {X: (3.0,)}
-    assert trials.next_superstep().restarts_of(X) == 0
+    assert trials.next_superstep(lambda _: True).times() == {X: (3.0,)}
+    assert trials.next_superstep(lambda _: True).restarts_of(X) == 0
 
 
 # Cancelled anywhere, and taken up.

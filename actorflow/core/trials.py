@@ -6,7 +6,7 @@ number within its place, given when it is made, so that writing it twice writes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -141,10 +141,41 @@ class Trials:
         """When executors were restarted."""
         return {member: each.times for member, each in self.restarts.items()}
 
-    def next_superstep(self) -> Trials:
-        """The notes to begin another superstep with, where this one was abandoned: restarts still count in their window."""
-        restarts = {name: Restarts(0, each.times, 0, 0) for name, each in self.restarts.items()}
+    def next_superstep(self, stands: Callable[[tuple[str, ...]], bool]) -> Trials:
+        """The notes to begin another superstep with, where this one was abandoned: restarts still count in their window.
+
+        Args:
+            stands: Whether there still is a workflow where names lead to; what is gone has no use for its restarts.
+        """
+        restarts = {
+            member: Restarts(0, each.times, 0, 0) for member, each in self.restarts.items() if stands(member[0])
+        }
         return Trials(restarts=restarts)
+
+    def placed(self, planned: Sequence[tuple[Member, Delivery]]) -> Trials:
+        """The notes by the places that their deliveries have now: an answer given since may have moved them.
+
+        Notes that moved are numbered anew. What moved them was committed, so no journal of this superstep has any yet.
+
+        Args:
+            planned: The deliveries of the superstep in canonical order, and whose they are.
+        """
+        places = {id(delivery): place for place, (_, delivery) in enumerate(planned)}
+        first = {member: place for place, (member, _) in reversed([*enumerate(planned)])}
+        restarted = {member: each.place for member, each in self.restarts.items() if each.count}
+        if all(places.get(id(each.delivery)) == place for place, each in self.by_place.items()) and all(
+            place < len(planned) and planned[place][0] == member for member, place in restarted.items()
+        ):
+            return self
+        moved = Trials(restarts={member: each for member, each in self.restarts.items() if not each.count})
+        for each in self.by_place.values():
+            if (place := places.get(id(each.delivery))) is not None:
+                moved.by_place[place] = attrs.evolve(each, place=place, serial=moved._next(place))
+        for member, noted in self.restarts.items():
+            if noted.count and (place := first.get(member)) is not None:
+                moved.restarts[member] = attrs.evolve(noted, place=place, serial=moved._next(place))
+        moved.write_again()
+        return moved
 
     def _next(self, place: int) -> int:
         serial = self._serials[place] = self._serials.get(place, 0) + 1

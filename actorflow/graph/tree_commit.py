@@ -240,7 +240,7 @@ class _Level:
 
     def _commit_here(self, step: _Step, finished: Sequence[Finished], superstep: int) -> Generator[Any, Any, Result]:
         scheme, now, settled = self.scheme, step.now, step.settled
-        if step.is_superstep or finished:
+        if step.is_superstep:
             return (
                 yield from commit_superstep(
                     scheme.graph,

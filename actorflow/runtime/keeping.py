@@ -63,6 +63,9 @@ class Keeping:
         }  # answers given since may have moved its place
         for slot in actors.slots:
             slot.finished = by_delivery.get(id(slot.delivery))
+        if standing.trials:
+            members = [((each.place.names, each.delivery.target_id), each.delivery) for each in actors.slots]
+            standing.trials = standing.trials.placed(members)
         if actors.keep is not None or standing.trials:
             await self.keep(actors.finished if actors.keep is not None else _NOTHING)
         for section, state in actors.states_after.items():

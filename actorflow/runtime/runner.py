@@ -238,7 +238,8 @@ class Runner:
         if opening.changes is not None:
             await recorder.commit(opening.changes, opening.superstep, opening.kind, opens=True)
         if opening.kind is CheckpointKind.ENTRY and opening.changes is not None:
-            standing.finished, standing.trials = {}, standing.trials.next_superstep()
+            standing.finished = {}
+            standing.trials = standing.trials.next_superstep(lambda names: self._snapshot.find(names) is not None)
         await self._warn_of_a_second_root()
         leftovers, standing.leftovers = standing.leftovers, []
         await self._tree.tell_dropped([*leftovers, *opening.dropped])

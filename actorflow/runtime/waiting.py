@@ -45,7 +45,7 @@ class Waiting:
 
     def is_due(self, snapshot: Snapshot, *, idle: bool) -> bool:
         """Whether a timer or deadline is to be delivered now; deadlines also of requests that the run would not stay for."""
-        due = snapshot.schedule.next_due()
+        due = snapshot.next_due()
         return due is not None and due <= self.clock.now() and (not idle or self.asks(snapshot))
 
     async def sleep(self, snapshot: Snapshot) -> float:
