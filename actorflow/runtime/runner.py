@@ -277,23 +277,26 @@ class Runner:
         assert recorder is not None
         superstep = emitter.superstep = snapshot.superstep + 1
         self._activity.since = self._waiting.clock.steady()
-        actors.slots = [*self._tree.slots()]
+        actors.slots = self._tree.slots()
         self._check_limits()
         await emitter.emit(SuperstepStartedEvent)
         if self._definition.children:
             await self._tree.prepare()
         if self._standing.finished or self._standing.trials:
             await self._take_up_finished()
-        await self._tree.hand_in(actors.slots)
+        if self._definition.children:
+            await self._tree.hand_in(actors.slots)
         if actors.failed or not await actors.work(nursery):
             return False
         now, settled = self._waiting.clock.now(), self._answers.settled.values()
         result = await answered(
             commit_tree(self._definition, snapshot, actors.done, superstep, now=now, settled=settled)
         )
-        self._answers.expire(result.expired)
-        gone = {each.names for each in result.completed if each.is_gone}
-        result.changes.update(self._supervision.restart_changes(gone))
+        if result.expired:
+            self._answers.expire(result.expired)
+        if self._standing.trials:
+            gone = {each.names for each in result.completed if each.is_gone}
+            result.changes.update(self._supervision.restart_changes(gone))
         await recorder.commit(result.changes, superstep, CheckpointKind.SUPERSTEP)
         self._supervision.end_superstep()
         actors.slots = ()
@@ -305,7 +308,7 @@ class Runner:
     def _check_limits(self) -> None:
         """Refuse to go on in a workflow of the tree that has not come to rest; only its own supersteps count."""
         slots = self._actors.slots
-        for place in dict.fromkeys(slot.place for slot in slots):
+        for place in {slot.place: None for slot in slots} if self._definition.children else (self._core.places.top,):
             if self._own_supersteps(place) >= place.definition.max_supersteps:
                 waiting = tuple(dict.fromkeys(slot.delivery.target_id for slot in slots if slot.place is place))
                 self._actors.slots = ()
