@@ -300,7 +300,8 @@ class Runner:
         await recorder.commit(result.changes, superstep, CheckpointKind.SUPERSTEP)
         self._supervision.end_superstep()
         actors.slots = ()
-        await self._tell_of_commit(result)
+        if result.completed or result.dropped or result.requests:
+            await self._tell_of_commit(result)
         await emitter.emit(SuperstepCompletedEvent)
         log_superstep(self._core.id, self._run.id, superstep)
         return True

@@ -44,7 +44,7 @@ class SyncCounter(apsw.VFS):
         self.syncs, self.below = 0, apsw.vfs_names()[0]
         super().__init__("counting", "", makedefault=True)
 
-    def xOpen(self, name, flags):  # noqa: N802 - as SQLite calls it
+    def xOpen(self, name, flags):
         return _CountedFile(self, name, flags)
 
 
@@ -53,7 +53,7 @@ class _CountedFile(apsw.VFSFile):
         self.counter = counter
         super().__init__(counter.below, name, flags)
 
-    def xSync(self, flags):  # noqa: N802 - as SQLite calls it
+    def xSync(self, flags):
         self.counter.syncs += 1
         super().xSync(flags)
 
@@ -243,7 +243,10 @@ async def _pages(path):
                     break
                 seen, before = seen + len(page), page[-1].id
             assert seen == HEADERS
-            print(f"  by {next(iter(filters), 'nothing'):13}: {len(times):,} pages of {PAGE}: {_spread(times)}", flush=True)
+            print(
+                f"  by {next(iter(filters), 'nothing'):13}: {len(times):,} pages of {PAGE}: {_spread(times)}",
+                flush=True,
+            )
 
 
 def postgres(_folder, rounds):
