@@ -226,10 +226,9 @@ def test_with_delays_an_active_join_fires_if_and_only_if_nothing_in_flight_can_r
     def handled(delivery):
         turn = turns[delivery.target_id] = turns.get(delivery.target_id, -1) + 1
         sends = script.get(delivery.target_id, [])
-        effects = Effects()
-        for target, delay in sends[turn] if turn < len(sends) else ():
-            effects.sent.append(Sent((delivery.target_id, turn), target, float(delay)))
-        return Finished(delivery, effects, {}, REMOVED)
+        aims = sends[turn] if turn < len(sends) else ()
+        sent = [Sent((delivery.target_id, turn), target, float(delay)) for target, delay in aims]
+        return Finished(delivery, Effects(sent), {}, REMOVED)
 
     for superstep in range(1, 60):
         if snapshot.inflight:

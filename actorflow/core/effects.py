@@ -128,6 +128,8 @@ class Output:
 class Effects:
     """What handling one delivery did; it takes effect when the superstep commits, or never.
 
+    What there is none of takes up no list: a superstep may have ten thousand of these.
+
     Attributes:
         sent: Messages, in the order they were sent.
         writes: Writes to the shared state, in order.
@@ -135,10 +137,10 @@ class Effects:
         requests: New requests, in order.
     """
 
-    sent: list[Sent] = attrs.Factory(list)
-    writes: list[Write] = attrs.Factory(list)
-    outputs: list[Output] = attrs.Factory(list)
-    requests: list[PendingRequest] = attrs.Factory(list)
+    sent: list[Sent] | tuple[()] = ()
+    writes: list[Write] | tuple[()] = ()
+    outputs: list[Output] | tuple[()] = ()
+    requests: list[PendingRequest] | tuple[()] = ()
 
 
 @attrs.frozen(eq=False)

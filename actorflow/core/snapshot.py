@@ -226,6 +226,8 @@ class Snapshot:
 
     def next_due(self) -> float | None:
         """When the first timer or deadline is due, here or in a child; None if there is none."""
+        if not self.children:
+            return self.schedule.next_due()
         times = [self.schedule.next_due(), *(child.next_due() for child in self.children.values())]
         return min((time for time in times if time is not None), default=None)
 

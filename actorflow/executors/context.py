@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Generic, Never, Protocol
 
 import outcome
@@ -20,6 +21,8 @@ from actorflow.executors.handler_table import HandlerSpec, HandlerTable
 from actorflow.executors.state_view import StateView
 
 __all__ = ["ContextPort", "WorkflowContext"]
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 OutT_contra = TypeVar("OutT_contra", default=Never, contravariant=True)
 WorkflowOutT_contra = TypeVar("WorkflowOutT_contra", default=Never, contravariant=True)
@@ -108,7 +111,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         self._effects: Effects | None = Effects() if spec is not None else None
         self._view: StateView | None = None
         self._requests_made = 0
-        self._unawaited: list[str] = []
+        self._unawaited: list[str] | tuple[()] = ()
 
     # What a handler is told.
 
@@ -186,7 +189,8 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         effects, spec = self._handling("send_message")
         if not spec.send_check.accepts(message):
             raise MessageTypeError(self._undeclared(spec, "send", message, spec.sends))
-        effects.sent.append(Sent(message, target_id, 0.0 if delay is None else seconds(delay, "delay")))
+        effects.sent = sent = effects.sent or []
+        sent.append(Sent(message, target_id, 0.0 if delay is None else seconds(delay, "delay")))
 
     def request_info(
         self,
@@ -235,7 +239,8 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         self._port.check_request_id(chosen)
         if any(request.id == chosen for request in effects.requests):
             raise RequestIdError(f"request id {chosen!r} is used twice by one delivery; give each request its own")
-        effects.requests.append(PendingRequest(chosen, self._executor_id, data, response_type, limit))
+        effects.requests = requests = effects.requests or []
+        requests.append(PendingRequest(chosen, self._executor_id, data, response_type, limit))
         return chosen
 
     def get_state(self, key: str, default: Any = None) -> Any:
@@ -281,9 +286,9 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         if not spec.yield_check.accepts(value):
             raise MessageTypeError(self._undeclared(spec, "yield", value, spec.yields))
         output = Output(self._executor_id, value, self._port.output_kind(self._executor_id))
-        effects.outputs.append(output)
-        self._unawaited.append("yield_output")
-        return self._stream_output(output)
+        effects.outputs = outputs = effects.outputs or []
+        outputs.append(output)
+        return self._stream_output(output, self._owe("yield_output"))
 
     def add_event(self, event: WorkflowEvent) -> Coroutine[Any, Any, None]:
         """Stream an event of your own (a subclass of `WorkflowEvent`); the runtime fills in the common fields.
@@ -297,15 +302,20 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
             raise TypeError(f"{type(event).__name__} is the runtime's own; subclass WorkflowEvent for yours")
         if self._spec is not None:
             self._handling("add_event")
-        self._unawaited.append("add_event")
-        return self._stream_event(event)
+        return self._stream_event(event, self._owe("add_event"))
 
-    async def _stream_output(self, output: Output) -> None:
-        self._unawaited.pop()
+    def _owe(self, verb: str) -> list[str]:
+        """Note that something is to be awaited."""
+        self._unawaited = owed = self._unawaited or []
+        owed.append(verb)
+        return owed
+
+    async def _stream_output(self, output: Output, owed: list[str]) -> None:
+        owed.pop()
         await self._port.stream_output(output, self._attempt)
 
-    async def _stream_event(self, event: WorkflowEvent) -> None:
-        self._unawaited.pop()
+    async def _stream_event(self, event: WorkflowEvent, owed: list[str]) -> None:
+        owed.pop()
         await self._port.stream_event(event)
 
     # For the runtime.
@@ -322,10 +332,11 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
                 f"{spec.label} called ctx.{verb}(...) without awaiting it: write 'await ctx.{verb}(...)', or in a plain "
                 f"function 'trio.from_thread.run(ctx.{verb}, ...)'"
             )
-        overlay = self._overlay or {}
+        overlay = self._overlay or _NOTHING
         if self._view is not None:
             effects.writes, written = self._view.finish()
-            overlay = {**overlay, **written}
+            if written:
+                overlay = {**overlay, **written}
         self._effects = None
         return effects, overlay
 

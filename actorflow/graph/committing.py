@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from actorflow.core.effects import REMOVED, Finished, PendingRequest
+from actorflow.core.effects import REMOVED, Finished, Output, PendingRequest, Write
 from actorflow.core.merge import Reducer, merge_writes
 from actorflow.core.schedule import Waiting, Wakes
 from actorflow.core.snapshot import EXECUTORS, INFLIGHT, JOINS, OUTPUTS, REQUESTS, STATE, TIMERS, Changes, Snapshot
@@ -80,7 +80,9 @@ def commit_superstep(
     """
     changes: Changes = {}
     routing = Routing()
-    writes, outputs, asked = [], [], []
+    writes: list[Write] = []
+    outputs: list[Output] = []
+    asked: list[PendingRequest] = []
     timers: list[Timer] = []
     for each in finished:
         writes.extend(each.effects.writes)

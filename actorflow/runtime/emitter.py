@@ -74,7 +74,8 @@ class Emitter:
         if self.path:
             fields["path"] = self.path
         numbering = self._numbering
-        return kind, self.run_id, next(numbering.counter), numbering.time(), numbering.superstep, fields
+        time = numbering.epoch + numbering.clock()
+        return kind, self.run_id, next(numbering.counter), time, numbering.superstep, fields
 
     def now(self) -> float:
         """The time that an event made now would bear."""
@@ -83,9 +84,22 @@ class Emitter:
     async def emit(self, kind: type[WorkflowEvent], **fields: Any) -> None:
         """Hand over an event of the engine's, if anybody listens. No checkpoint where there is room for it."""
         if self.sink.listening:
-            note = self._note(kind, fields)
-            if not self.sink.put_nowait(note):
-                await self.sink.put(made(note))
+            late = self.tell(kind, fields)
+            if late is not None:
+                await self.tell_late(late)
+
+    def tell(self, kind: type[WorkflowEvent], fields: dict[str, Any]) -> Note | None:
+        """`emit` without a coroutine, for what every delivery tells of itself; the sink is known to listen.
+
+        Returns:
+            What there was no room for, to be given to `tell_late` at once; nearly always None.
+        """
+        note = self._note(kind, fields)
+        return None if self.sink.put_nowait(note) else note
+
+    async def tell_late(self, note: Note) -> None:
+        """Hand over an event that there was no room for, once there is."""
+        await self.sink.put(made(note))
 
     async def emit_output(self, kind: type[WorkflowEvent], **fields: Any) -> None:
         """Hand over an event of a handler's doing. A checkpoint, so that a loop of outputs can be cancelled."""

@@ -275,7 +275,7 @@ class Runner:
         assert recorder is not None
         superstep = emitter.superstep = snapshot.superstep + 1
         self._activity.since = self._waiting.clock.steady()
-        slots = [*self._tree.slots()]
+        slots = self._tree.slots()
         self._limits.count(slots)
         actors.slots = slots
         await emitter.emit(SuperstepStartedEvent)
@@ -283,20 +283,24 @@ class Runner:
             await self._tree.prepare()
         if self._standing.finished or self._standing.trials:
             await self._keeping.take_up()
-        await self._tree.hand_in(actors.slots)
+        if self._definition.children:
+            await self._tree.hand_in(actors.slots)
         if actors.failed or not await actors.work(nursery):
             return False
         now, settled = self._waiting.clock.now(), self._answers.settled.values()
         result = await answered(
             commit_tree(self._definition, snapshot, actors.done, superstep, now=now, settled=settled)
         )
-        self._answers.expire(result.expired)
-        gone = {each.names for each in result.completed if each.is_gone}
-        result.changes.update(self._supervision.restart_changes(gone))
+        if result.expired:
+            self._answers.expire(result.expired)
+        if self._standing.trials:
+            gone = {each.names for each in result.completed if each.is_gone}
+            result.changes.update(self._supervision.restart_changes(gone))
         await recorder.commit(result.changes, superstep, CheckpointKind.SUPERSTEP)
         self._supervision.end_superstep()
         actors.slots = ()
-        await self._tell_of_commit(result)
+        if result.completed or result.dropped or result.requests:
+            await self._tell_of_commit(result)
         await emitter.emit(SuperstepCompletedEvent)
         log_superstep(self._core.id, self._run.id, superstep)
         return True

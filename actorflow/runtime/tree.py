@@ -5,7 +5,7 @@ For a workflow that holds none, all of this comes down to the workflow itself.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import attrs
 
@@ -36,15 +36,14 @@ class Tree:
     core: WorkflowCore
     ports: Ports
 
-    def slots(self) -> Iterator[Slot]:
+    def slots(self) -> list[Slot]:
         """The deliveries of the next superstep, in canonical order."""
         definition, places = self.core.definition, self.core.places
         if not definition.children:
-            for index, delivery in enumerate(self._snapshot.inflight):
-                yield Slot(index, delivery, places.top, index)
-            return
-        for index, each in enumerate(plan(definition, self._snapshot)):
-            yield Slot(index, each.delivery, places.at(each.names), each.number)
+            top = places.top
+            return [Slot(index, delivery, top, index) for index, delivery in enumerate(self._snapshot.inflight)]
+        planned = enumerate(plan(definition, self._snapshot))
+        return [Slot(index, each.delivery, places.at(each.names), each.number) for index, each in planned]
 
     async def prepare(self) -> None:
         """Give executors of children that are new here the state that the workflow stands on.
@@ -59,7 +58,7 @@ class Tree:
 
     async def hand_in(self, slots: Sequence[Slot]) -> None:
         """Let the executors that hold workflows take what was delivered to them: it is the commit that gives it to a child."""
-        for slot in slots if self.core.definition.children else ():
+        for slot in slots:
             executor_id = slot.delivery.target_id
             if executor_id in slot.place.definition.children and slot.finished is None:
                 await self._hand_in_one(slot, executor_id)

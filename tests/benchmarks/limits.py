@@ -143,16 +143,66 @@ def sleepers(count, asleep):
 
 async def commit(path: Path, payloads):
     """Commit payloads to an SQLite file, one transaction and one sync each, from a worker thread."""
+    connection = _opened(path)
+    for payload in payloads:
+        await trio.to_thread.run_sync(_write, connection, [payload])
+    connection.close()
+
+
+def commit_in_place(path: Path, payloads):
+    """The same without trio and without a thread."""
+    connection = _opened(path)
+    for payload in payloads:
+        _write(connection, [payload])
+    connection.close()
+
+
+async def commit_in_groups(path: Path, writers, payloads):
+    """Commit payloads for `writers` tasks, each of which waits for its last before its next; returns the transactions.
+
+    One more task takes what is there, commits it in a worker thread, and wakes those whose payloads they were.
+    """
+    connection, queue, transactions = _opened(path), [], 0
+    filled = trio.Event()
+
+    async def write(own):
+        for payload in own:
+            done = trio.Event()
+            queue.append((payload, done))
+            filled.set()
+            await done.wait()
+
+    async def commit_all():
+        nonlocal filled, transactions
+        left = len(payloads)
+        while left:
+            await filled.wait()
+            filled = trio.Event()
+            batch = queue[:]
+            queue.clear()
+            await trio.to_thread.run_sync(_write, connection, [payload for payload, _ in batch])
+            transactions += 1
+            left -= len(batch)
+            for _, done in batch:
+                done.set()
+
+    async with trio.open_nursery() as nursery:
+        for number in range(writers):
+            nursery.start_soon(write, payloads[number::writers])
+        nursery.start_soon(commit_all)
+    connection.close()
+    return transactions
+
+
+def _opened(path: Path):
     connection = apsw.Connection(str(path))
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "full")
     connection.execute("CREATE TABLE IF NOT EXISTS bare (position INTEGER PRIMARY KEY, payload BLOB)")
+    return connection
 
-    def write(payload):
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("INSERT INTO bare (payload) VALUES (?)", (payload,))
-        connection.execute("COMMIT")
 
-    for payload in payloads:
-        await trio.to_thread.run_sync(write, payload)
-    connection.close()
+def _write(connection, payloads):
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany("INSERT INTO bare (payload) VALUES (?)", [(payload,) for payload in payloads])
+    connection.execute("COMMIT")

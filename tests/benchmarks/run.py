@@ -160,7 +160,7 @@ class Durable:
 
     def ours(self):
         storage = SqliteCheckpointStorage(self.folder / "ours.db")
-        workflow = workloads.loop(self.supersteps, storage=storage, small=True, big=workloads.rows(self.size))
+        workflow = workloads.loop(self.supersteps, storage=storage, small=100, big=workloads.rows(self.size))
         trio.run(workflow.run, -1)
 
         async def run():
@@ -196,13 +196,13 @@ class Resumed:
     def ours(self):
         async def fill():
             with SqliteCheckpointStorage(self.path, synchronous="normal") as storage:
-                workflow = workloads.loop(self.supersteps, storage=storage, small=True)
+                workflow = workloads.loop(self.supersteps, storage=storage, small=100)
                 await workflow.run(0)
                 await storage.delete(workflow.head)
 
         async def run():
             with SqliteCheckpointStorage(self.path) as storage:
-                workflow = workloads.loop(self.supersteps, storage=storage, small=True)
+                workflow = workloads.loop(self.supersteps, storage=storage, small=100)
                 with Span() as span:
                     await workflow.run(checkpoint_id=LATEST)
                 await storage.delete(workflow.head)

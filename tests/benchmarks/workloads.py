@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Never
 
 import trio
@@ -48,9 +49,9 @@ def build_chain(length):
 
 
 class Player(Executor):
-    """Hands a number to and fro; with `small` it also changes about 100 bytes of the shared state each time."""
+    """Hands a number to and fro; with `small` it also changes so many bytes of the shared state each time."""
 
-    def __init__(self, name, supersteps, *, small=False, big=None):
+    def __init__(self, name, supersteps, *, small=0, big=None):
         super().__init__(name)
         self.supersteps, self.small, self.big = supersteps, small, big
 
@@ -60,14 +61,14 @@ class Player(Executor):
             ctx.set_state("big", self.big)
             return
         if self.small:
-            ctx.set_state("small", f"{x:010d}" + "z" * 90)
+            ctx.set_state("small", f"{x:010d}" + "z" * (self.small - 10))
         if x < self.supersteps - 1:
             ctx.send_message(x + 1)
         else:
             await ctx.yield_output(x)
 
 
-def loop(supersteps, *, idle=0, storage=None, small=False, big=None, name="loop"):
+def loop(supersteps, *, idle=0, storage=None, small=0, big=None, name="loop"):
     """Two players; `idle` more executors that never get a message."""
     ping = Player("ping", supersteps, small=small, big=big)
     pong = Player("pong", supersteps, small=small)
@@ -79,6 +80,17 @@ def loop(supersteps, *, idle=0, storage=None, small=False, big=None, name="loop"
         gate = Step("gate")
         builder.add_edge(ping, gate, _never).add_fan_out_edges(gate, [Step(f"idle{n}") for n in range(idle)])
     return builder.build(id=name)
+
+
+def loops(count, supersteps, storage):
+    """So many workflows of one definition, each with two players that change 100 bytes in turn."""
+    ping = partial(Player, "ping", supersteps, small=100)
+    pong = partial(Player, "pong", supersteps, small=100)
+    builder = WorkflowBuilder(
+        name="loop", start_executor=ping, max_supersteps=supersteps + 10, checkpoint_storage=storage
+    )
+    builder.add_edge(ping, pong).add_edge(pong, ping)
+    return [builder.build(id=f"loop{number}") for number in range(count)]
 
 
 def _never(_message):

@@ -78,6 +78,14 @@ _FIND_RUN = """
     WHERE w.id = ?
 """
 
+# Within a workflow id, sequences and positions rise together.
+_EARLIER = """
+    c.sequence < coalesce(
+        (SELECT b.sequence FROM checkpoint b WHERE b.position = ? AND b.workflow = (SELECT key FROM workflow WHERE id = ?)),
+        9223372036854775807
+    )
+"""
+
 _INSERT = """
     INSERT INTO checkpoint (id, parent, workflow, definition, run, sequence, superstep, kind, created_at, derived_from,
                             format_version, digest, is_full, payload)
@@ -190,6 +198,11 @@ def list_headers(connection: apsw.Connection, page: Page, place: str) -> list[Ch
     if page.before is not None:
         conditions.append("c.position < ?")
         values.append(_find(connection, page.before, place))
+        if (
+            page.workflow_id is not None
+        ):  # a later page begins in the middle of the index: it does not pass by the earlier
+            conditions.append(_EARLIER)
+            values += [values[0], page.workflow_id]
     for condition, wanted in zip(_conditions(page), (page.workflow_id, page.workflow_name), strict=True):
         if wanted is not None:
             if not commit_rules.is_storable(wanted):
