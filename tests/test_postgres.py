@@ -66,6 +66,11 @@ def test_a_dsn_that_is_none_is_refused_and_not_repeated(dsn):
     assert caught.value.__suppress_context__
 
 
+def test_a_dsn_that_is_no_text_is_refused():
+    with pytest.raises(TypeError, match="dsn is a connection string or URI of libpq, not int"):
+        PostgresCheckpointStorage(5432)
+
+
 @pytest.mark.parametrize("schema", ["", "a\0b", "\ud800", "x" * 64, "ä" * 32, "pg_own", "information_schema", None])
 def test_a_schema_that_can_be_none_of_ours_is_refused(schema):
     with pytest.raises(ValueError, match="schema"):

@@ -72,6 +72,7 @@ class PostgresCheckpointStorage(StorageTools):
 
     Raises:
         ValueError: An argument is none of these.
+        TypeError: The DSN is no text.
     """
 
     def __init__(
@@ -89,6 +90,8 @@ class PostgresCheckpointStorage(StorageTools):
         limits = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout, "idle_timeout": idle_timeout}
         for name, value in limits.items():
             _check_limit(name, value)
+        if not isinstance(dsn, str):
+            raise TypeError(f"dsn is a connection string or URI of libpq, not {type(dsn).__name__}")
         try:
             self._place = name_of(dsn, schema)
         except psycopg.ProgrammingError:
