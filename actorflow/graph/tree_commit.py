@@ -131,7 +131,7 @@ def commit_tree(
         Exception: As `actorflow.graph.committing.commit_superstep`.
     """
     if not scheme.children:
-        return (yield from _commit_alone(scheme, snapshot, done.get((), ()), superstep, now, settled))
+        return (yield from _commit_alone(scheme, snapshot, done.get((), ()), superstep, now=now, settled=settled))
     touched = {names[:depth] for names in done for depth in range(len(names) + 1)} | {*_due(snapshot, now)}
     return (yield from _commit(scheme, snapshot, _Step(done, touched, now, settled), superstep))
 
@@ -162,6 +162,7 @@ def _commit_alone(
     snapshot: Snapshot,
     finished: Sequence[Finished],
     superstep: int,
+    *,
     now: float,
     settled: Collection[PendingRequest],
 ) -> Generator[Any, Any, TreeResult]:
