@@ -8,7 +8,7 @@ messages are in flight, restarts inside a child that was given up, attempts at a
 
 from __future__ import annotations
 
-from typing import Never
+from typing import Any, Never
 
 import pytest
 import trio
@@ -16,7 +16,9 @@ import trio
 from actorflow import (
     LATEST,
     Executor,
+    ExecutorFailure,
     InMemoryCheckpointStorage,
+    RateLimit,
     RequestTimeout,
     RestartIntensity,
     Retry,
@@ -28,7 +30,15 @@ from actorflow import (
 )
 from actorflow import WorkflowContext as Context
 from actorflow.events import WorkflowRunState
-from tests.nested_workflows import Collect, Question, Spread, around
+from actorflow.testing import (
+    CrashableMemory,
+    CrashableSqlite,
+    cancel_everywhere,
+    crash_everywhere,
+    run_seeded,
+    scheduling_seeds,
+)
+from tests.nested_workflows import Collect, Question, Seen, Spread, around
 
 pytestmark = pytest.mark.filterwarnings("ignore::actorflow.graph.validation.SelfLoopWarning")
 
@@ -172,3 +182,143 @@ async def test_attempts_inside_a_child_are_counted_on_when_an_answer_moved_its_p
     result = await build().run(checkpoint_id=LATEST)
     assert log[3:] == [("inner", 3), ("inner", 4)]
     assert sorted(result.outputs, key=str) == [7, "yes"]
+
+
+# Everything at once, crashed at every write, cancelled at every step, under several schedules.
+
+
+class Later(Executor):
+    @handler
+    async def begin(self, numbers: list[int], ctx: Context[int]) -> None:
+        for number in numbers:
+            ctx.send_message(number, delay=3)
+
+
+class Pass(Executor):
+    @handler
+    async def take(self, number: int, ctx: Context[int]) -> None:
+        ctx.send_message(number)
+
+
+class Odd(Executor):
+    """Fails the first attempt at an odd number."""
+
+    state: Seen
+
+    @handler
+    async def take(self, number: int, ctx: Context[int]) -> None:
+        self.state.values.append(number)
+        await trio.sleep(0.5)
+        if ctx.attempt == 1 and number % 2:
+            raise RuntimeError("told to fail")
+        ctx.set_state("sum", ctx.get_state("sum", 0) + number)
+        ctx.send_message(number)
+
+
+class Asks(Executor):
+    @handler
+    async def ask(self, number: int, ctx: Context) -> None:
+        ctx.request_info(Question(str(number)), str, timeout=1_000_000)
+
+    @response_handler
+    async def answered(self, question: Question, answer: str | RequestTimeout, ctx: Context[str]) -> None:
+        ctx.send_message(f"{answer} {question.text}")
+
+
+class OnceBroken(Executor):
+    """Broken until it is restarted."""
+
+    state: Seen
+
+    def __init__(self, id):
+        super().__init__(id, policy=SupervisionPolicy(on_failure="restart", restarts=RestartIntensity(5, 1000)))
+        self.is_broken = True
+
+    @handler
+    async def take(self, number: int, ctx: Context[int]) -> None:
+        self.state.values.append(number)
+        was_broken, self.is_broken = self.is_broken, False
+        if was_broken:
+            raise RuntimeError("told to fail")
+        ctx.send_message(number * 10)
+
+
+class Slow(Executor):
+    @handler
+    async def take(self, number: int, ctx: Context[int]) -> None:
+        await trio.sleep(10)
+
+
+class Failures(Executor):
+    @handler
+    async def take(self, failure: ExecutorFailure, ctx: Context[str]) -> None:
+        ctx.send_message(f"{failure.executor_id} {failure.error_type}")
+
+
+class Gather(Executor):
+    state: Seen
+
+    @handler
+    async def gather(self, values: list[Any], ctx: Context[Never, list[Any]]) -> None:
+        self.state.values.append(values)
+        await ctx.yield_output(values)
+
+
+def supervised():
+    retrying = SupervisionPolicy(retry=Retry(3, delay=2))
+    limited = SupervisionPolicy(timeout=1, on_failure="send")
+    return (
+        WorkflowBuilder(name="supervised", start_executor=lambda: Pass("pass"), max_concurrency=2)
+        .add_edge("pass", lambda: Odd("odd", policy=retrying, rate_limit=RateLimit(2, 1)))
+        .add_edge("pass", lambda: Asks("asks"))
+        .add_edge("pass", lambda: OnceBroken("once"))
+        .add_edge("pass", lambda: Slow("slow", policy=limited))
+        .add_edge("slow", lambda: Failures("failures"))
+        .add_fan_in_edges(["odd", "asks", "once", "failures"], lambda: Gather("gather"), wait="active")
+    )
+
+
+def combined(one=False):
+    how = {} if one else {"concurrency": 2}
+    policy = SupervisionPolicy(retry=Retry(2, delay=1))
+    held = supervised().build() if one else supervised().build
+    return (
+        WorkflowBuilder(name="combined", start_executor=lambda: Later("later"), max_concurrency=3, policy=policy)
+        .add_edge("later", WorkflowExecutor(held, "sub", **how))
+        .add_edge("sub", lambda: Collect("collect"))
+        .build(id="W")
+    )
+
+
+RESULTS = [[n, f"yes {n}", n * 10, "slow ExecutorTimeoutError"] for n in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("durability", "storage"),
+    [("delivery", CrashableMemory), ("exit", CrashableSqlite)],
+)
+def test_a_crash_anywhere_in_a_workflow_of_all_this_changes_nothing_of_how_it_ends(durability, storage):
+    report = crash_everywhere(
+        combined, [1, 2], answers=lambda _: "yes", storage=storage, durability=durability, faults=["kill"]
+    )
+    report.raise_if_broken()
+
+
+async def to_the_end(workflow, storage, **options):
+    paused = await workflow.run([1, 2], checkpoint_storage=storage, **options)
+    answers = dict.fromkeys(workflow.pending_requests, "yes")
+    return paused, await workflow.run(responses=answers, checkpoint_storage=storage, **options)
+
+
+def test_no_schedule_shows_in_a_workflow_of_all_this():
+    async def play():
+        _, result = await to_the_end(combined(), InMemoryCheckpointStorage())
+        return result.outputs, result.supersteps, trio.current_time()
+
+    assert {repr(run_seeded(play, seed)[:2]) for seed in scheduling_seeds(4)} == {repr((RESULTS, 3))}
+
+
+def test_a_cancellation_anywhere_in_a_workflow_of_all_this_leaves_nothing_and_loses_nothing():
+    cancel_everywhere(
+        lambda made: to_the_end(*made, durability="delivery"), setup=lambda: (combined(), InMemoryCheckpointStorage())
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ import trio
 
 from actorflow.checkpoint.records import Checkpoint, CheckpointInfo, CheckpointKind
 from actorflow.checkpoint.storage import CheckpointStorage
-from actorflow.core.snapshot import Snapshot
+from actorflow.core.snapshot import RESTARTS, Snapshot, split_table
 from actorflow.events import ExecutorInvokedEvent, RequestInfoEvent, WorkflowEvent, WorkflowRunState
 from actorflow.runtime.run import RunResult
 from actorflow.testing.crash_media import CrashableStorage
@@ -114,7 +115,7 @@ class Diary:
 
     def _note(self, event: WorkflowEvent) -> None:
         if isinstance(event, ExecutorInvokedEvent):
-            self.handled[event.path, event.superstep, event.executor_id, repr(event.data)] += 1
+            self.handled[event.path, event.superstep, event.executor_id, _without_runs(repr(event.data))] += 1
 
 
 @attrs.frozen
@@ -210,18 +211,24 @@ def decoded(checkpoint: Checkpoint, workflow: Workflow) -> Snapshot:
 
 
 def _state_of(checkpoint: Checkpoint, workflow: Workflow) -> Mapping[str, bytes]:
-    # Delivery ids, and the request ids made of them, begin with the id of the run that began: the one thing in which two
+    # When executors were restarted is a time of day. Delivery ids, and the request ids made of them, begin with the id of the run that began: the one thing in which two
     # runs of one workflow differ.
     mark = decoded(checkpoint, workflow).mark
     origin = mark.origin if mark else checkpoint.run_id
     return {
         key.replace(origin, "<run>"): value.replace(origin.encode(), b"<run>")
         for key, value in checkpoint.contents.items()
-        if key not in _NO_STATE
+        if key not in _NO_STATE and split_table(key.partition("/")[0])[1] != RESTARTS
     }
 
 
 _NO_STATE = ("chain/", "run")
+_RUN = re.compile(r"\b[0-9a-f]{32}(?=-[0-9]+-[0-9]+)")  # what a delivery id begins with, and so a request id
+
+
+def _without_runs(told: str) -> str:
+    """What is told of a message that may hold request ids, ids of runs aside."""
+    return _RUN.sub("<run>", told)
 
 
 def broken_line(line: list[CheckpointInfo], *, every_superstep: bool) -> str | None:
