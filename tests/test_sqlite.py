@@ -116,14 +116,15 @@ def test_one_object_serves_several_runs_and_is_usable_after_close(storage):
     assert trio.run(ids, storage) == ["c", "b", "a"]
 
 
-async def test_a_close_while_readers_and_writers_work_harms_neither(storage):
-    async with trio.open_nursery() as nursery:
-        for number in range(10):
-            nursery.start_soon(storage.save, make_commit(f"{number}"))
-            nursery.start_soon(storage.list)
-            await trio.lowlevel.checkpoint()
-            storage.close()
-    assert len(await storage.list()) == 10
+async def test_a_close_while_readers_and_writers_work_harms_neither(path):
+    with SqliteCheckpointStorage(path) as storage:  # with the time to wait that it has: each close means a set-up anew
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                nursery.start_soon(storage.save, make_commit(f"{number}"))
+                nursery.start_soon(storage.list)
+                await trio.lowlevel.checkpoint()
+                storage.close()
+        assert len(await storage.list()) == 10
 
 
 async def test_the_durability_asked_for_is_the_one_set(tmp_path):

@@ -57,7 +57,8 @@ def crash_everywhere(
     again but those that the durability allows.
 
     Handlers must be deterministic, and what they keep or yield must not hold times of day or random values. Under
-    ``checkpoint_failures="warn"`` a lost checkpoint is a gap, so such a workflow is no subject for this.
+    ``checkpoint_failures="warn"`` a lost checkpoint is a gap, so such a workflow is no subject for this; nor is one that ends
+    with an open request that has a deadline, or whose timers race with its supersteps, since a resume comes later.
 
     Args:
         make_workflow: Makes a workflow with fresh executors, and always the same id. A storage that it has is not used.
