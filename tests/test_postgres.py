@@ -577,7 +577,7 @@ class Line(threading.Thread):
         self.folder = tempfile.mkdtemp()
         self.dsn = psycopg.conninfo.make_conninfo(database.dsn, host=self.folder, port=port, sslmode="disable")
         self.cut_at, self.silent, self._over = None, False, False
-        self._ends, self._of = [], {}
+        self._clients, self._of = set(), {}
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(f"{self.folder}/.s.PGSQL.{port}")
         self._listening.listen()
@@ -607,13 +607,16 @@ class Line(threading.Thread):
         server = socket.socket(socket.AF_UNIX)
         server.connect(self._server)
         self._of[client], self._of[server] = server, client
+        self._clients.add(client)
 
     def _pass_on(self, end):
         other = self._of[end]
         received = end.recv(1 << 16)
+        # Looked at before it is passed on: once the reply is through, the test may already set the next moment.
+        cut = self.cut_at is not None and end in self._clients and self.cut_at in received
         if received:
             other.sendall(received)
-        if not received or (self.cut_at is not None and self.cut_at in received):
+        if cut or not received:
             for each in (end, other):
                 del self._of[each]
                 each.close()
