@@ -28,13 +28,14 @@ __all__ = ["chained", "digest_of", "reseal", "seal_of"]
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def seal_of(info: CheckpointInfo, payload: bytes, full: bool) -> bytes:
+def seal_of(info: CheckpointInfo, payload: bytes, full: bool, sequence: int | None = None) -> bytes:
     """SHA-256 of one checkpoint by itself: its header without the digest, and its payload.
 
     Args:
         info: The header as stored, with its sequence.
         payload: The packed delta, as stored.
         full: Whether the payload stands alone.
+        sequence: The sequence it is stored with, if the header does not bear it yet.
 
     Raises:
         ValueError: The header cannot be encoded; `check_commit` lets no such header through.
@@ -46,7 +47,7 @@ def seal_of(info: CheckpointInfo, payload: bytes, full: bool) -> bytes:
                 (
                     *("actorflow", info.id, info.parent_id, info.derived_from, info.workflow_name, info.workflow_id),
                     *(info.run_id, info.superstep, info.kind.value, info.graph_signature, created_at),
-                    *(info.sequence, info.format_version, full),
+                    *(info.sequence if sequence is None else sequence, info.format_version, full),
                 )
             )
         )
@@ -66,7 +67,9 @@ def digest_of(seal: bytes, parent_digest: str) -> str:
     return sha256(bytes.fromhex(parent_digest) + seal).hexdigest()
 
 
-def chained(info: CheckpointInfo, payload: bytes, full: bool, parent_digest: str) -> CheckpointInfo:
+def chained(
+    info: CheckpointInfo, payload: bytes, full: bool, parent_digest: str, sequence: int | None = None
+) -> CheckpointInfo:
     """A header with its digest, as a storage must keep it and return it from `save`.
 
     Args:
@@ -74,8 +77,10 @@ def chained(info: CheckpointInfo, payload: bytes, full: bool, parent_digest: str
         payload: The payload of the commit.
         full: Whether it stands alone.
         parent_digest: As in `digest_of`.
+        sequence: The sequence to store it with, if the header does not bear it yet.
     """
-    return attrs.evolve(info, digest=digest_of(seal_of(info, payload, full), parent_digest))
+    number = info.sequence if sequence is None else sequence
+    return attrs.evolve(info, sequence=number, digest=digest_of(seal_of(info, payload, full, number), parent_digest))
 
 
 def reseal(info: CheckpointInfo, payload: bytes, full: bool) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import apsw
@@ -37,12 +38,14 @@ class Writer:
         with self._lock:
             if len(batch) == 1:
                 return [outcome.capture(self._alone, batch[0])]
-            begun = outcome.capture(self._begin)
-            if isinstance(begun, outcome.Error):  # locked or not to be opened: the same for all, waited for once
-                return [outcome.Error(_again(begun.error)) for _ in batch]
-            together = outcome.capture(self._together, batch)
-            if isinstance(together, outcome.Value):
-                return together.value
+            # Savepoints cost as much as the work, and hardly ever is there anything to undo: so only the second time.
+            for perform in (_all, _each):
+                begun = outcome.capture(self._begin)
+                if isinstance(begun, outcome.Error):  # locked or not to be opened: the same for all, waited for once
+                    return [outcome.Error(_again(begun.error)) for _ in batch]
+                together = outcome.capture(self._finish, begun.value, partial(perform, batch))
+                if isinstance(together, outcome.Value):
+                    return together.value
             # SQLite itself failed and has undone the whole transaction: let the culprit fail alone.
             return [outcome.capture(self._alone, work) for work in batch]
 
@@ -57,15 +60,11 @@ class Writer:
             self._drop()
 
     def _alone(self, work: Work[T]) -> T:
-        connection = self._begin()
+        return self._finish(self._begin(), work)
+
+    def _finish(self, connection: apsw.Connection, work: Work[T]) -> T:
         with self._explained(), _transaction(connection):
             return work(connection)
-
-    def _together(self, batch: Sequence[Work[Any]]) -> list[outcome.Outcome[Any]]:
-        connection = self._connection
-        assert connection is not None
-        with self._explained(), _transaction(connection):
-            return [_in_savepoint(connection, work) for work in batch]
 
     def _begin(self) -> apsw.Connection:
         with self._explained():
@@ -159,6 +158,14 @@ def _transaction(connection: apsw.Connection) -> Iterator[None]:
         if connection.in_transaction:  # some errors of SQLite have rolled back already
             connection.execute("ROLLBACK")
         raise
+
+
+def _all(batch: Sequence[Work[Any]], connection: apsw.Connection) -> list[outcome.Outcome[Any]]:
+    return [outcome.Value(work(connection)) for work in batch]
+
+
+def _each(batch: Sequence[Work[Any]], connection: apsw.Connection) -> list[outcome.Outcome[Any]]:
+    return [_in_savepoint(connection, work) for work in batch]
 
 
 def _in_savepoint(connection: apsw.Connection, work: Work[T]) -> outcome.Outcome[T]:

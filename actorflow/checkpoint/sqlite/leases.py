@@ -6,7 +6,7 @@ epochs grow over releases and takeovers although nothing is kept of a lease that
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, LiteralString
 
 import apsw
 
@@ -14,9 +14,12 @@ from actorflow.checkpoint.lease_rules import Holding, check_current, check_free,
 from actorflow.checkpoint.processes import this_process
 from actorflow.checkpoint.records import Lease
 
-__all__ = ["acquire", "check_may_write", "end", "holding", "release", "renew"]
+__all__ = ["COLUMNS", "acquire", "check_may_write", "end", "holding", "holding_in", "release", "renew"]
 
-_FIND = "SELECT epoch, owner, host, process, ttl, acquired, expires FROM lease WHERE workflow_id = ?"
+COLUMNS: LiteralString = "l.epoch, l.owner, l.host, l.process, l.ttl, l.acquired, l.expires"
+"""Of a lease ``l``; all are NULL where an outer join found none."""
+
+_FIND = f"SELECT {COLUMNS} FROM lease l WHERE l.workflow_id = ?"  # noqa: S608 - of a constant
 
 _GRANT = """
     INSERT INTO lease (workflow_id, owner, host, process, ttl, acquired, expires) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING epoch
@@ -63,8 +66,13 @@ def end(connection: apsw.Connection, workflow_id: str) -> None:
 def holding(connection: apsw.Connection, workflow_id: str) -> Holding | None:
     """What is there of a lease of a workflow id."""
     row: Any = connection.execute(_FIND, (workflow_id,)).fetchone()
-    if row is None:
+    return None if row is None else holding_in(workflow_id, row)
+
+
+def holding_in(workflow_id: str, columns: Any) -> Holding | None:
+    """What is there of a lease, as its `COLUMNS` tell."""
+    epoch, owner, host, process, ttl, acquired, expires = columns
+    if epoch is None:
         return None
-    epoch, owner, host, process, ttl, acquired, expires = row
     lease = Lease(workflow_id=workflow_id, owner=owner, host=host, epoch=epoch, ttl=ttl)
     return Holding(lease, acquired, expires, process)

@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 import attrs
 
-from actorflow.checkpoint import commit_rules
+from actorflow.checkpoint import commit_rules, lease_rules
 from actorflow.checkpoint.deltas import merge, unpack_delta
 from actorflow.checkpoint.digests import chained
 from actorflow.checkpoint.headers import KINDS, Page, digest_in, header_of
@@ -70,13 +70,20 @@ _CHAIN = """
 
 _CHAIN_SIZE = _CHAIN.replace("c.payload, c.is_full", "sum(length(c.payload))").replace("ORDER BY c.position", "")
 
-_FIND_RUN = """
-    SELECT r.key, r.workflow, r.definition
-    FROM workflow w
-    CROSS JOIN definition d ON d.name = ?
-    CROSS JOIN run r ON r.workflow = w.key AND r.id = ? AND r.definition = d.key AND r.graph_signature = ?
-    WHERE w.id = ?
-"""
+# All that a save must know, each by its key, in one statement.
+_LOOK = f"""
+    SELECT {leases.COLUMNS}, e.position, p.position, q.id, p.digest, r.key, r.workflow, r.definition,
+           coalesce((SELECT max(sequence) FROM checkpoint WHERE workflow = w.key), 0) + 1,
+           EXISTS (SELECT 1 FROM journal WHERE workflow = w.key)
+    FROM (SELECT 1)
+    LEFT JOIN lease l ON l.workflow_id = ?1
+    LEFT JOIN checkpoint e ON e.id = ?2
+    LEFT JOIN checkpoint p ON p.id = ?3
+    LEFT JOIN workflow q ON q.key = p.workflow
+    LEFT JOIN workflow w ON w.id = ?1
+    LEFT JOIN definition d ON d.name = ?4
+    LEFT JOIN run r ON r.workflow = w.key AND r.id = ?5 AND r.definition = d.key AND r.graph_signature = ?6
+"""  # noqa: S608 - of constants
 
 # Within a workflow id, sequences and positions rise together.
 _EARLIER = """
@@ -96,16 +103,18 @@ _INSERT = """
 def insert(connection: apsw.Connection, commit: Commit, now: float, place: str) -> CheckpointInfo:
     """Write one checkpoint and give it its sequence; or return the header that is there."""
     info = commit.info
-    overtakes = leases.check_may_write(connection, info.workflow_id, commit.lease, now)
-    existing = connection.execute(_FIND_HEADER, (info.id,)).fetchone()
-    if existing is not None:
-        header = header_of(existing)
+    names = (info.workflow_id, info.id, info.parent_id, info.workflow_name, info.run_id, info.graph_signature)
+    looked: Any = connection.execute(_LOOK, names).fetchone()
+    *held, there, parent, parent_workflow, parent_digest, run, workflow, definition, sequence, has_journal = looked
+    overtakes = lease_rules.check_writer(commit.lease, leases.holding_in(info.workflow_id, held), now)
+    if there is not None:
+        header = header_at(connection, there)
         commit_rules.check_same(header, commit, place)
         return header
-    parent, parent_digest = _find_parent(connection, commit, place)
-    run, workflow, definition = _run_of(connection, info)
-    sequence = _value(connection, "SELECT coalesce(max(sequence), 0) + 1 FROM checkpoint WHERE workflow = ?", workflow)
-    info = chained(attrs.evolve(info, sequence=sequence), commit.payload, commit.full, parent_digest)
+    commit_rules.check_parent(commit, parent_workflow, place)
+    if run is None:
+        run, workflow, definition = _add_run(connection, info)
+    info = chained(info, commit.payload, commit.full, digest_in(parent_digest, info.parent_id), sequence)
     connection.execute(
         _INSERT,
         (
@@ -114,26 +123,11 @@ def insert(connection: apsw.Connection, commit: Commit, now: float, place: str) 
             *(bytes.fromhex(info.digest), commit.full, commit.payload),
         ),
     )
-    journal.drop_of_workflow(connection, workflow)
+    if has_journal:
+        journal.drop_of_workflow(connection, workflow)
     if overtakes:
         leases.end(connection, info.workflow_id)
     return info
-
-
-def _find_parent(connection: apsw.Connection, commit: Commit, place: str) -> tuple[int | None, str]:
-    row = connection.execute(
-        "SELECT c.position, w.id, c.digest FROM checkpoint c CROSS JOIN workflow w ON w.key = c.workflow WHERE c.id = ?",
-        (commit.info.parent_id,),
-    ).fetchone()
-    position, workflow_id, digest = row if row is not None else (None, None, None)
-    commit_rules.check_parent(commit, workflow_id, place)
-    return position, digest_in(digest, commit.info.parent_id)
-
-
-def _run_of(connection: apsw.Connection, info: CheckpointInfo) -> tuple[int, int, int]:
-    names = (info.workflow_name, info.run_id, info.graph_signature, info.workflow_id)
-    row = connection.execute(_FIND_RUN, names).fetchone()
-    return row if row is not None else _add_run(connection, info)
 
 
 def _add_run(connection: apsw.Connection, info: CheckpointInfo) -> tuple[int, int, int]:
