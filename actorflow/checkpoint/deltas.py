@@ -35,19 +35,23 @@ def pack_delta(delta: Delta) -> bytes:
     Raises:
         CodecError: A section key is not text that UTF-8 can hold, or a section is not bytes.
     """
-    for key, value in delta.changed.items():
-        if not isinstance(value, bytes):
-            raise CodecError(key, f"a section is bytes, not {type(value).__qualname__}")
+    _check(delta)
     try:
         return _encode(_shape(delta))
     except UnicodeEncodeError as error:
         raise CodecError("delta", f"its section keys cannot be stored: {error}") from error
 
 
-def _shape(delta: Delta) -> tuple[object, ...]:
+def _check(delta: Delta) -> None:
     for key in (*delta.changed, *delta.removed, *delta.cleared):
         if not isinstance(key, str):
             raise CodecError("delta", f"a section key is text, not {key!r}")
+    for key, value in delta.changed.items():
+        if not isinstance(value, bytes):
+            raise CodecError(key, f"a section is bytes, not {type(value).__qualname__}")
+
+
+def _shape(delta: Delta) -> tuple[object, ...]:
     changed = dict(delta.changed)
     if delta.cleared:
         return (changed, delta.removed, delta.cleared)

@@ -159,13 +159,20 @@ class Ledger:
 
     def _small_delta(self, changed: Mapping[str, bytes | None]) -> Delta:
         # How long the chain is, so that a workflow resumed every few supersteps earns its full snapshots, too.
-        chain = {CHAIN_KEY: self.codec.encode_chain(self._delta_count + 1, self._delta_bytes)}
-        gone = [key for key, data in changed.items() if data is None]
+        packed: dict[str, bytes] = {CHAIN_KEY: self.codec.encode_chain(self._delta_count + 1, self._delta_bytes)}
+        gone = []
+        for key, data in changed.items():
+            if data is None:
+                gone.append(key)
+            else:
+                packed[key] = data
+        if not gone:
+            return Delta(changed=packed)
         gone_outputs = sum(key.startswith(_OUTPUTS_PREFIX) for key in gone)
         # A new run lets go of every output of the one before: said in one word instead of once per superstep.
         clears = gone_outputs > 1 and gone_outputs == self._output_count
         return Delta(
-            changed=chain | {key: data for key, data in changed.items() if data is not None},
+            changed=packed,
             removed=tuple(key for key in gone if not (clears and key.startswith(_OUTPUTS_PREFIX))),
             cleared=(_OUTPUTS_PREFIX,) if clears else (),
         )

@@ -21,6 +21,8 @@ _WIDEST = 250_000
 
 def is_plain(value: object) -> bool:
     """Whether a value surely consists of atoms, lists and dicts with atoms as keys; False also for "cannot say"."""
+    if type(value) in ATOMS:
+        return True
     level = [value]
     for _ in range(_DEEPEST):
         kinds = list(map(type, level))

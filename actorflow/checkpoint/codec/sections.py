@@ -8,6 +8,7 @@ from typing import Any
 from actorflow.checkpoint.codec.effects import Forms
 from actorflow.checkpoint.codec.registry import TypeRegistry
 from actorflow.checkpoint.codec.values import Codec
+from actorflow.checkpoint.codec.wire import pack
 from actorflow.core.effects import Delivery, Finished
 from actorflow.core.snapshot import (
     CHILDREN,
@@ -200,7 +201,10 @@ class SectionCodec:
         return count
 
     def _plain(self, value: Any) -> bytes:
-        return self._codec.encode(value, "checkpoint")
+        try:
+            return pack(value)  # what the forms make is plain: there is nothing to look for in it
+        except (OverflowError, UnicodeEncodeError):
+            return self._codec.encode(value, "checkpoint")
 
     def _decoded(self, data: bytes, path: str) -> Any:
         return self._codec.decode(data, path)
