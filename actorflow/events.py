@@ -71,6 +71,8 @@ class WorkflowEvent:
         time: Seconds since the Unix epoch, taken from the clock of the trio run.
         superstep: The superstep it belongs to; 0 before the first.
         path: The executors that nest the emitting workflow, outermost first.
+        delivery_id: The delivery it is about, as ``ctx.delivery_id`` names it; None where it is about none. No two deliveries
+            of a tree of workflows share one, so that it says which outputs a failure or a retry makes void.
     """
 
     type: ClassVar[str] = "event"
@@ -80,6 +82,7 @@ class WorkflowEvent:
     time: float = 0.0
     superstep: int = 0
     path: tuple[str, ...] = ()
+    delivery_id: str | None = None
 
 
 RUNTIME_KINDS: dict[str, type[WorkflowEvent]] = {}
@@ -132,7 +135,7 @@ class SuperstepCompletedEvent(WorkflowEvent):
 @_own
 @attrs.frozen(kw_only=True)
 class ExecutorInvokedEvent(WorkflowEvent):
-    """An executor begins to handle a delivery.
+    """An executor begins to handle a delivery: whatever was streamed for that delivery before is void.
 
     Attributes:
         executor_id: The executor.
@@ -170,7 +173,7 @@ class ExecutorCompletedEvent(WorkflowEvent):
 @_own
 @attrs.frozen(kw_only=True)
 class ExecutorFailedEvent(WorkflowEvent):
-    """An attempt at a delivery failed.
+    """An attempt at a delivery failed: what it streamed is void.
 
     An `ExecutorRetryingEvent` follows if another is to be made; if not, the failure does what the policy says.
 
@@ -192,8 +195,8 @@ class ExecutorFailedEvent(WorkflowEvent):
 class ExecutorRetryingEvent(WorkflowEvent):
     """An attempt failed and another will be made; outputs streamed by the failed attempt are void.
 
-    What is void is what the delivery's attempts before this one streamed. When an executor was restarted, it is whatever the
-    executor streamed in this superstep. No `RunResult` ever has it.
+    What is void is whatever was streamed so far for the deliveries that `voids` names: the one that is tried again or, when the
+    executor was restarted, all it had in this superstep. No `RunResult` ever has it.
 
     Attributes:
         executor_id: The executor.
@@ -201,6 +204,7 @@ class ExecutorRetryingEvent(WorkflowEvent):
         delay: Seconds until then.
         error: Why the one before it failed.
         restarted: Whether the executor is restarted, and handles the deliveries of this superstep again from the first.
+        voids: Ids of the deliveries whose outputs and events up to here are void.
     """
 
     type: ClassVar[str] = "executor_retrying"
@@ -210,6 +214,7 @@ class ExecutorRetryingEvent(WorkflowEvent):
     delay: float
     error: BaseException
     restarted: bool = False
+    voids: tuple[str, ...] = ()
 
 
 @_own

@@ -316,7 +316,7 @@ def test_the_text_reads_like_plain_json() -> None:
     )
     assert to_json(event) == (
         '{"type": "output", "run_id": "r1", "sequence": 7, "time": 12.5, "superstep": 2, "path": ["outer"], '
-        '"executor_id": "writer", "data": {"n": [1, null, "é"]}, "attempt": 1}'
+        '"delivery_id": null, "executor_id": "writer", "data": {"n": [1, null, "é"]}, "attempt": 1}'
     )
 
 

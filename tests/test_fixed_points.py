@@ -97,7 +97,7 @@ EVENTS = {
     "executor_invoked": "executor_id data attempt",
     "executor_completed": "executor_id sent outputs attempt",
     "executor_failed": "executor_id error attempt",
-    "executor_retrying": "executor_id attempt delay error restarted",
+    "executor_retrying": "executor_id attempt delay error restarted voids",
     "message_dropped": "reason message source_id target_id",
     "output": "executor_id data attempt",
     "intermediate": "executor_id data attempt",
@@ -165,7 +165,7 @@ def test_postgres_takes_what_the_protocol_says():
 
 @pytest.mark.parametrize("kind", [getattr(events, name) for name in events.__all__ if name.endswith("Event")])
 def test_wire_names_and_fields_of_events_stay(kind):
-    common = ["run_id", "sequence", "time", "superstep", "path"]
+    common = ["run_id", "sequence", "time", "superstep", "path", "delivery_id"]
     own = EVENTS[kind.type].split() if kind is not events.WorkflowEvent else []
 
     assert [field.name for field in attrs.fields(kind)] == common + own

@@ -238,6 +238,12 @@ class Snapshot:
         return None if value is REMOVED else value
 
     @property
+    def id_prefix(self) -> str:
+        """What the ids of the next superstep's deliveries begin with; the number in canonical order follows."""
+        mark = self.mark
+        return f"{mark.origin if mark else ''}-{self.superstep + 1}-"
+
+    @property
     def requests(self) -> Mapping[str, PendingRequest]:
         """Open requests by id, in the order they were made; not those of children."""
         return self.table(REQUESTS)

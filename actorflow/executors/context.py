@@ -51,10 +51,6 @@ class ContextPort(Protocol):
         """Reducers by key."""
         ...
 
-    def delivery_id(self, index: int) -> str:
-        """The stable id of the superstep's delivery number `index`."""
-        ...
-
     def output_kind(self, executor_id: str) -> OutputKind:
         """Who sees an executor's outputs."""
         ...
@@ -63,11 +59,11 @@ class ContextPort(Protocol):
         """Refuse the id of a request that is open already."""
         ...
 
-    async def stream_output(self, output: Output, attempt: int) -> None:
+    async def stream_output(self, output: Output, attempt: int, delivery_id: str) -> None:
         """Hand an output to whoever listens."""
         ...
 
-    async def stream_event(self, event: WorkflowEvent) -> None:
+    async def stream_event(self, event: WorkflowEvent, delivery_id: str | None) -> None:
         """Hand a user's event to whoever listens."""
         ...
 
@@ -84,7 +80,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
     """
 
     __slots__ = (
-        "_attempt", "_delivery", "_effects", "_executor_id", "_index", "_overlay", "_port", "_requests_made", "_spec", "_table",
+        "_attempt", "_delivery", "_delivery_id", "_effects", "_executor_id", "_overlay", "_port", "_requests_made", "_spec", "_table",
         "_unawaited", "_view",
     )  # fmt: skip
 
@@ -96,7 +92,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         *,
         spec: HandlerSpec | None = None,
         delivery: Delivery | None = None,
-        index: int = 0,
+        delivery_id: str = "",
         overlay: Mapping[str, Any] | None = None,
         attempt: int = 1,
     ) -> None:
@@ -105,7 +101,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         self._table = table
         self._spec = spec
         self._delivery = delivery
-        self._index = index
+        self._delivery_id = delivery_id
         self._overlay = overlay
         self._attempt = attempt
         self._effects: Effects | None = Effects() if spec is not None else None
@@ -149,7 +145,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
             ContextClosedError: In a lifecycle hook, which handles no delivery.
         """
         self._handling("delivery_id")
-        return self._port.delivery_id(self._index)
+        return self._delivery_id
 
     @property
     def is_cancelled(self) -> bool:
@@ -233,9 +229,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
                 f"'{describe(response_type)} | RequestTimeout', or add a handler for it"
             )
         self._requests_made += 1
-        chosen = (
-            request_id if request_id is not None else f"{self._port.delivery_id(self._index)}-r{self._requests_made}"
-        )
+        chosen = request_id if request_id is not None else f"{self._delivery_id}-r{self._requests_made}"
         self._port.check_request_id(chosen)
         if any(request.id == chosen for request in effects.requests):
             raise RequestIdError(f"request id {chosen!r} is used twice by one delivery; give each request its own")
@@ -312,11 +306,11 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
 
     async def _stream_output(self, output: Output, owed: list[str]) -> None:
         owed.pop()
-        await self._port.stream_output(output, self._attempt)
+        await self._port.stream_output(output, self._attempt, self._delivery_id)
 
     async def _stream_event(self, event: WorkflowEvent, owed: list[str]) -> None:
         owed.pop()
-        await self._port.stream_event(event)
+        await self._port.stream_event(event, self._delivery_id or None)
 
     # For the runtime.
 

@@ -59,12 +59,14 @@ class Completed:
         is_gone: Whether it is of no further use.
         sent: Messages that its last superstep made the executor send that holds it.
         outputs: Outputs, likewise.
+        delivery_id: The delivery that gave the child its last input.
     """
 
     names: Names
     is_gone: bool
     sent: tuple[Any, ...]
     outputs: tuple[Any, ...]
+    delivery_id: str | None
 
 
 @attrs.define(eq=False)
@@ -252,7 +254,7 @@ class _Level:
             if (*self.names, child) in step.touched:
                 by_children.append((yield from self._commit_child(child, step)))  # noqa: PERF401 - it yields
         if self.scheme.children:
-            self._take_inputs(own, superstep)
+            self._take_inputs(own)
         result = yield from self._commit_here(step, [*own, *by_children], superstep)
         if self.names:
             self.outputs = list(result.changes.pop((OUTPUTS, str(superstep)), ()))
@@ -314,7 +316,8 @@ class _Level:
         at_rest = not (level.is_at_work or level.is_asking)
         if at_rest:
             sent, outputs = ([each.value for each in made] for made in (effects.sent, effects.outputs))
-            self.total.completed.append(Completed(names, nesting.isolates, tuple(sent), tuple(outputs)))
+            given = snapshot.mark.origin if snapshot.mark is not None else None
+            self.total.completed.append(Completed(names, nesting.isolates, tuple(sent), tuple(outputs), given))
         if at_rest and nesting.isolates:
             self._remove(child, level)
         else:
@@ -355,9 +358,9 @@ class _Level:
 
     # Inputs.
 
-    def _take_inputs(self, own: Sequence[Finished], superstep: int) -> None:
+    def _take_inputs(self, own: Sequence[Finished]) -> None:
         """Put what was delivered to executors that hold workflows in line, and start what has its turn."""
-        mark = self.snapshot.mark
+        prefix = self.snapshot.id_prefix
         waiting: dict[str, ChildInput] = {}
         for number, each in enumerate(own):
             executor_id, value = each.delivery.target_id, each.delivery.value
@@ -369,8 +372,7 @@ class _Level:
                 continue
             count = self.changes.get(COUNT, self.snapshot.get(COUNT))
             turn = self.changes[COUNT] = 1 if count is REMOVED else count + 1
-            origin = f"{mark.origin if mark else ''}-{superstep}-{number}"
-            waiting[child_name(executor_id, turn)] = ChildInput(executor_id, value, origin)
+            waiting[child_name(executor_id, turn)] = ChildInput(executor_id, value, f"{prefix}{number}")
         self._start(waiting)
 
     def _start(self, fresh: Mapping[str, ChildInput]) -> None:

@@ -237,7 +237,7 @@ class Actor:
                 self._table,
                 spec=spec,
                 delivery=delivery,
-                index=slot.number,
+                delivery_id=slot.delivery_id,
                 overlay=overlay,
                 attempt=number,
             )
@@ -245,7 +245,13 @@ class Actor:
             listening = emitter.sink.listening
             if listening:
                 late = emitter.tell(
-                    ExecutorInvokedEvent, {"executor_id": executor.id, "data": delivery.value, "attempt": number}
+                    ExecutorInvokedEvent,
+                    {
+                        "executor_id": executor.id,
+                        "data": delivery.value,
+                        "attempt": number,
+                        "delivery_id": slot.delivery_id,
+                    },
                 )
                 if late is not None:
                     await emitter.tell_late(late)
@@ -260,7 +266,13 @@ class Actor:
                 outputs = _values(effects.outputs) if effects.outputs else ()
                 late = emitter.tell(
                     ExecutorCompletedEvent,
-                    {"executor_id": executor.id, "sent": sent, "outputs": outputs, "attempt": number},
+                    {
+                        "executor_id": executor.id,
+                        "sent": sent,
+                        "outputs": outputs,
+                        "attempt": number,
+                        "delivery_id": slot.delivery_id,
+                    },
                 )
                 if late is not None:
                     await emitter.tell_late(late)
@@ -326,7 +338,7 @@ class Actor:
         while self._supervisor.may_restart(slot, failure):
             for each in slots:
                 each.finished = None
-            await self._supervisor.tell_restart(slot, failure)
+            await self._supervisor.tell_restart(slot, failure, slots)
             error = await self._start_again()
             if error is None:
                 return True

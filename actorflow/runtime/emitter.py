@@ -112,7 +112,7 @@ class Emitter:
         """Hand over an event of the engine's if there is room."""
         return not self.sink.listening or self.sink.put_nowait(self._note(kind, fields))
 
-    async def emit_user_event(self, event: WorkflowEvent) -> None:
+    async def emit_user_event(self, event: WorkflowEvent, delivery_id: str | None) -> None:
         """Fill in the common fields of a user's event and hand it over."""
         sequence = next(self._numbering.counter)
         if self.sink.listening:
@@ -123,6 +123,7 @@ class Emitter:
                 path=self.path,
                 time=self.now(),
                 superstep=self.superstep,
+                delivery_id=delivery_id,
             )
             await self.sink.put(stamped)
         else:

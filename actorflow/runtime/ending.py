@@ -71,7 +71,8 @@ def end_events(
         status: How it ended.
     """
     for slot in failed:
-        told = {"executor_id": slot.delivery.target_id, "error": slot.error, "attempt": slot.attempt}
+        told: dict[str, Any] = {"executor_id": slot.delivery.target_id, "error": slot.error, "attempt": slot.attempt}
+        told["delivery_id"] = slot.delivery_id
         yield ExecutorFailedEvent, told | ({"path": slot.place.path} if slot.place.path else {})
     for located, value in lost:
         target_id, path = located.request.executor_id, path_of(located.names)

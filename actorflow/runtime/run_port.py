@@ -77,12 +77,6 @@ class RunPort:
         """Who sees an executor's outputs."""
         return self.definition.output_kind(executor_id)
 
-    def delivery_id(self, index: int) -> str:
-        """The stable id of a delivery: the run that began its history, its superstep, its place in the canonical order."""
-        mark = self.snapshot.mark
-        assert mark is not None
-        return f"{mark.origin}-{self.superstep}-{index}"
-
     def check_request_id(self, request_id: str) -> None:
         """Refuse the id of a request that is open already, here or anywhere that is asked beside this workflow."""
         if request_id in self.snapshot.requests or request_id in self._open_outside():
@@ -100,7 +94,7 @@ class RunPort:
             self._open = (self.emitter.superstep, frozenset(each.request.id for each in requests))
         return self._open[1]
 
-    async def stream_output(self, output: Output, attempt: int) -> None:
+    async def stream_output(self, output: Output, attempt: int, delivery_id: str) -> None:
         """Hand an output to whoever listens."""
         if output.kind is OutputKind.HIDDEN:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -109,14 +103,16 @@ class RunPort:
             executor_id = self.place.path[-1]
             if self.holder.definition.children[executor_id].is_direct:
                 above = Output(executor_id, output.value, self.holder.output_kind(executor_id))
-                await self.holder.stream_output(above, attempt)
+                await self.holder.stream_output(above, attempt, delivery_id)
                 return
         kind = OutputEvent if output.kind is OutputKind.OUTPUT else IntermediateEvent
-        await self.emitter.emit_output(kind, executor_id=output.executor_id, data=output.value, attempt=attempt)
+        await self.emitter.emit_output(
+            kind, executor_id=output.executor_id, data=output.value, attempt=attempt, delivery_id=delivery_id
+        )
 
-    async def stream_event(self, event: WorkflowEvent) -> None:
+    async def stream_event(self, event: WorkflowEvent, delivery_id: str | None) -> None:
         """Hand a user's event to whoever listens."""
-        await self.emitter.emit_user_event(event)
+        await self.emitter.emit_user_event(event, delivery_id)
 
 
 @attrs.define(eq=False)

@@ -12,7 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from enum import Enum
 from typing import Any, Protocol
 
@@ -188,12 +188,14 @@ class Supervisor:
         assert self.policy.retry is not None
         number = slot.attempt
         await actor.put_state_back()
-        delay = self.policy.retry.gap_after(number, self.port.delivery_id(slot.number))
+        delay = self.policy.retry.gap_after(number, slot.delivery_id)
         due = self.run.now() + delay
         self.run.trials.failed(slot.index, slot.member, slot.delivery, attempts=number, due=due, delay=delay)
         await self.run.written()
-        await self._tell_failed(number, error)
-        await self._emit(ExecutorRetryingEvent, attempt=number + 1, delay=delay, error=error)
+        await self._tell_failed(slot, error)
+        await self._emit(
+            slot, ExecutorRetryingEvent, attempt=number + 1, delay=delay, error=error, voids=(slot.delivery_id,)
+        )
         await trio.sleep(max(0.0, due - self.run.now()))
 
     async def _give_up(self, actor: Supervised, slot: Slot, error: Exception) -> Verdict:
@@ -212,7 +214,7 @@ class Supervisor:
 
     async def _go_on(self, actor: Supervised, slot: Slot, error: Exception, effects: Effects) -> Verdict:
         await actor.put_state_back()
-        await self._tell_failed(slot.attempt, error)
+        await self._tell_failed(slot, error)
         if not effects.sent:
             sources = slot.delivery.source_ids
             await self.port.emitter.emit(
@@ -221,6 +223,7 @@ class Supervisor:
                 message=slot.delivery.value,
                 source_id=sources[0] if len(sources) == 1 else None,
                 target_id=self.executor_id,
+                delivery_id=slot.delivery_id,
             )
         slot.finished = actor.nothing_done(slot, effects)
         return Verdict.DONE
@@ -251,18 +254,25 @@ class Supervisor:
         trials.restarted(slot.index, slot.member, (*recent, now))
         return True
 
-    async def tell_restart(self, slot: Slot, error: Exception) -> None:
-        """Have a restart written, and tell of it: whatever the executor streamed in this superstep is void."""
+    async def tell_restart(self, slot: Slot, error: Exception, again: Iterable[Slot]) -> None:
+        """Have a restart written, and tell of it: whatever the executor streamed in this superstep is void.
+
+        Args:
+            slot: The delivery that failed.
+            error: What its handler raised.
+            again: All the deliveries that will be handled again.
+        """
         await self.run.written()
-        await self._tell_failed(slot.attempt, error)
-        await self._emit(ExecutorRetryingEvent, attempt=1, delay=0.0, error=error, restarted=True)
+        await self._tell_failed(slot, error)
+        voids = tuple([each.delivery_id for each in again])
+        await self._emit(slot, ExecutorRetryingEvent, attempt=1, delay=0.0, error=error, restarted=True, voids=voids)
 
     async def warn(self, message: str) -> None:
         """Tell of something that went wrong beside a failure."""
         await self.port.emitter.emit(WarningEvent, message=message)
 
-    async def _tell_failed(self, attempt: int, error: BaseException) -> None:
-        await self._emit(ExecutorFailedEvent, attempt=attempt, error=error)
+    async def _tell_failed(self, slot: Slot, error: BaseException) -> None:
+        await self._emit(slot, ExecutorFailedEvent, attempt=slot.attempt, error=error)
 
-    async def _emit(self, kind: Any, **fields: Any) -> None:
-        await self.port.emitter.emit(kind, executor_id=self.executor_id, **fields)
+    async def _emit(self, slot: Slot, kind: Any, **fields: Any) -> None:
+        await self.port.emitter.emit(kind, executor_id=self.executor_id, delivery_id=slot.delivery_id, **fields)

@@ -40,10 +40,12 @@ class Tree:
         """The deliveries of the next superstep, in canonical order."""
         definition, places = self.core.definition, self.core.places
         if not definition.children:
-            top = places.top
-            return [Slot(index, delivery, top, index) for index, delivery in enumerate(self._snapshot.inflight)]
+            top, prefix = places.top, self._snapshot.id_prefix
+            return [Slot(index, delivery, top, index, prefix) for index, delivery in enumerate(self._snapshot.inflight)]
         planned = enumerate(plan(definition, self._snapshot))
-        return [Slot(index, each.delivery, places.at(each.names), each.number) for index, each in planned]
+        return [
+            Slot(index, each.delivery, places.at(each.names), each.number, each.id_prefix) for index, each in planned
+        ]
 
     async def prepare(self) -> None:
         """Give executors of children that are new here the state that the workflow stands on.
@@ -65,7 +67,9 @@ class Tree:
 
     async def _hand_in_one(self, slot: Slot, executor_id: str) -> None:
         nesting, value = slot.place.definition.children[executor_id], slot.delivery.value
-        await self.ports.at(slot.place).emitter.emit(ExecutorInvokedEvent, executor_id=executor_id, data=value)
+        await self.ports.at(slot.place).emitter.emit(
+            ExecutorInvokedEvent, executor_id=executor_id, data=value, delivery_id=slot.delivery_id
+        )
         inner = self._snapshot.find(slot.place.names)
         assert inner is not None
         try:
@@ -99,7 +103,11 @@ class Tree:
         for each in completed:
             *path, executor_id = path_of(each.names)
             await self.ports.emitter.inside(tuple(path)).emit(
-                ExecutorCompletedEvent, executor_id=executor_id, sent=each.sent, outputs=each.outputs
+                ExecutorCompletedEvent,
+                executor_id=executor_id,
+                sent=each.sent,
+                outputs=each.outputs,
+                delivery_id=each.delivery_id,
             )
 
     @property
