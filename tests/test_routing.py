@@ -9,7 +9,8 @@ from actorflow.core.effects import Delivery, Sent
 from actorflow.core.joins import Join, JoinWait
 from actorflow.graph.edges import Edge, FanInEdges, FanOutEdges, MultiSelectionEdges, SwitchCaseEdges
 from actorflow.graph.graph import Graph, Node
-from actorflow.graph.routing import Dropped, Routing, join_up, route
+from actorflow.graph.routing import Dropped, Routing, join_up, route, route_straight
+from actorflow.policy import ExecutorFailure
 from tests.settling import settle
 
 IDS = "abcd"
@@ -99,6 +100,38 @@ def test_deliveries_come_in_the_canonical_order_of_the_reference(all_groups, sen
             settle(route(graph, source, sent, routing))
 
     assert routing.deliveries == reference(all_groups, sent_by_delivery)
+
+
+@given(st.lists(groups, max_size=3), messages)
+def test_the_straight_way_leads_where_the_long_one_does(all_groups, sent_by_delivery):
+    graph, short, long = make_graph(*all_groups, b=int), Routing(), Routing()
+
+    for source, all_sent in sent_by_delivery:
+        for sent in all_sent:
+            settle(route(graph, source, sent, long))
+            if not route_straight(graph, source, sent, short):
+                settle(route(graph, source, sent, short))
+
+    assert (short.deliveries, short.dropped) == (long.deliveries, long.dropped)
+
+
+@pytest.mark.parametrize(
+    ("group", "sent", "is_straight"),
+    [
+        (Edge("a", "b"), Sent(1), True),
+        (Edge("a", "b"), Sent(1, "b"), False),
+        (Edge("a", "b"), Sent("text"), False),
+        (Edge("a", "b", lambda value: True), Sent(1), False),
+        (FanOutEdges("a", ("b", "c")), Sent(1), False),
+        (Edge("a", "d"), Sent(ExecutorFailure("x", "E", "", None, 1)), False),
+    ],
+)
+def test_a_message_goes_straight_where_nobody_has_to_be_asked(group, sent, is_straight):
+    graph, routing = make_graph(group, b=int), Routing()
+
+    assert route_straight(graph, "a", sent, routing) is is_straight
+    assert targets_of(routing) == (["b"] if is_straight else [])
+    assert not routing.dropped
 
 
 @given(st.lists(groups, max_size=5), messages)

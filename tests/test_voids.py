@@ -24,6 +24,7 @@ from actorflow import (
     WorkflowExecutor,
     handler,
 )
+from actorflow.core.effects import NO_EFFECTS
 from actorflow.events import (
     ExecutorCompletedEvent,
     ExecutorFailedEvent,
@@ -278,3 +279,16 @@ def test_ids_go_over_a_wire_and_a_text_without_them_reads_as_before(event: Workf
     earlier: Any = from_json(json.dumps(old), types=[Seen])
     assert (earlier.delivery_id, getattr(earlier, "voids", ())) == (None, ())
     assert type(earlier) is type(event)
+
+
+async def test_what_did_nothing_shares_one_record_that_nobody_adds_to(autojump_clock: Any) -> None:
+    class Silent(Executor):
+        @handler
+        async def hear(self, number: int, ctx: WorkflowContext) -> None: ...
+
+    builder = WorkflowBuilder(name="silent", start_executor=Many("many")).add_edge(
+        "many", Silent("silent", concurrency=3)
+    )
+    await builder.build().run(20)
+    assert not NO_EFFECTS
+    assert (NO_EFFECTS.sent, NO_EFFECTS.outputs, NO_EFFECTS.writes, NO_EFFECTS.requests) == ((), (), (), ())

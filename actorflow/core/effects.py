@@ -8,7 +8,10 @@ from typing import Any, Final
 
 import attrs
 
+from actorflow.core.value_class import value_class
+
 __all__ = [
+    "NO_EFFECTS",
     "REMOVED",
     "Delivery",
     "Effects",
@@ -74,7 +77,7 @@ class PendingRequest:
     due: float | None = None
 
 
-@attrs.frozen
+@value_class
 class Delivery:
     """One message for one executor in one superstep.
 
@@ -91,7 +94,7 @@ class Delivery:
     request: PendingRequest | None = None
 
 
-@attrs.frozen
+@value_class
 class Sent:
     """A message an executor sent: along its edges, or along those that lead to one target.
 
@@ -115,7 +118,7 @@ class Write:
     value: Any = None
 
 
-@attrs.frozen
+@value_class
 class Output:
     """A value an executor yielded."""
 
@@ -142,8 +145,15 @@ class Effects:
     outputs: list[Output] | tuple[()] = ()
     requests: list[PendingRequest] | tuple[()] = ()
 
+    def __bool__(self) -> bool:
+        return bool(self.sent or self.outputs or self.writes or self.requests)
 
-@attrs.frozen(eq=False)
+
+NO_EFFECTS: Final = Effects()
+"""What every delivery did that did nothing; not to be added to. Thousands of them need not be thousands of objects."""
+
+
+@value_class(eq=False, unsafe_hash=False)
 class Finished:
     """A delivery whose handler has returned, in a superstep that has not committed (yet).
 

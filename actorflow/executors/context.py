@@ -11,7 +11,7 @@ import outcome
 import trio
 from typing_extensions import TypeVar
 
-from actorflow.core.effects import Delivery, Effects, Output, OutputKind, PendingRequest, Sent
+from actorflow.core.effects import NO_EFFECTS, Delivery, Effects, Output, OutputKind, PendingRequest, Sent
 from actorflow.core.merge import Reducer
 from actorflow.core.timers import RequestTimeout, seconds
 from actorflow.core.types import describe
@@ -332,7 +332,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
             if written:
                 overlay = {**overlay, **written}
         self._effects = None
-        return effects, overlay
+        return effects or NO_EFFECTS, overlay
 
     def _handling(self, what: str) -> tuple[Effects, HandlerSpec]:
         if self._effects is not None and self._spec is not None:

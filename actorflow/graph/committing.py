@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from actorflow.core.effects import REMOVED, Finished, Output, PendingRequest, Write
+from actorflow.core.effects import NO_EFFECTS, REMOVED, Finished, Output, PendingRequest, Write
 from actorflow.core.merge import Reducer, merge_writes
 from actorflow.core.schedule import Waiting, Wakes
 from actorflow.core.snapshot import EXECUTORS, INFLIGHT, JOINS, OUTPUTS, REQUESTS, STATE, TIMERS, Changes, Snapshot
@@ -22,7 +22,7 @@ from actorflow.core.values import same_value
 from actorflow.errors import RequestIdError, UndeliverableMessageError
 from actorflow.graph.firing import fire_due, route_later, wakes_after
 from actorflow.graph.graph import Graph
-from actorflow.graph.routing import Dropped, Routing, join_up, route
+from actorflow.graph.routing import Dropped, Routing, join_up, route, route_straight
 
 __all__ = ["Result", "commit_arrivals", "commit_superstep", "drop_joins"]
 
@@ -85,14 +85,17 @@ def commit_superstep(
     asked: list[PendingRequest] = []
     timers: list[Timer] = []
     for each in finished:
-        writes.extend(each.effects.writes)
-        outputs.extend(each.effects.outputs)
-        asked.extend(each.effects.requests)
-        for sent in each.effects.sent:
+        effects, source_id = each.effects, each.delivery.target_id
+        if effects is NO_EFFECTS:
+            continue
+        writes.extend(effects.writes)
+        outputs.extend(effects.outputs)
+        asked.extend(effects.requests)
+        for sent in effects.sent:
             if sent.delay:
-                yield from route_later(graph, each.delivery.target_id, sent, now, superstep, routing, timers)
-            else:
-                yield from route(graph, each.delivery.target_id, sent, routing)
+                yield from route_later(graph, source_id, sent, now, superstep, routing, timers)
+            elif not route_straight(graph, source_id, sent, routing):
+                yield from route(graph, source_id, sent, routing)
     if writes:
         merged = merge_writes(snapshot.table(STATE), writes, reducers)
         changes.update({(STATE, key): value for key, value in merged.items()})

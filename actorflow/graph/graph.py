@@ -10,9 +10,9 @@ import attrs
 
 from actorflow.core.dispatch import TypeDispatch
 from actorflow.core.joins import Join
-from actorflow.graph.edges import EdgeGroup, FanInEdges, sources_of
+from actorflow.graph.edges import Edge, EdgeGroup, FanInEdges, sources_of
 
-__all__ = ["Graph", "Node"]
+__all__ = ["Graph", "Node", "Straight"]
 
 
 @attrs.frozen
@@ -34,6 +34,21 @@ class Node:
     output_types: tuple[Any, ...]
     workflow_output_types: tuple[Any, ...]
     response_types: tuple[tuple[Any, Any], ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Straight:
+    """The way of an executor's messages where there is one and nobody has to be asked: a single edge without a condition.
+
+    Attributes:
+        target: Where it leads.
+        inputs: What is handled there.
+        source_ids: The executor alone, as deliveries name it.
+    """
+
+    target: str
+    inputs: TypeDispatch
+    source_ids: tuple[str, ...]
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -58,6 +73,15 @@ class Graph:
             for source in sources_of(group):
                 by_source.setdefault(source, []).append(group)
         return {source: tuple(groups) for source, groups in by_source.items()}
+
+    @cached_property
+    def straight(self) -> Mapping[str, Straight]:
+        """The executors whose messages have one way to go, and it."""
+        return {
+            source: Straight(group.target, self.nodes[group.target].inputs, (source,))
+            for source, (group, *others) in self.outgoing.items()
+            if isinstance(group, Edge) and group.always and not others
+        }
 
     @cached_property
     def joins(self) -> tuple[Join, ...]:

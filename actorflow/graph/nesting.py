@@ -87,23 +87,21 @@ class Planned:
     Attributes:
         names: Its level.
         scheme: That level's.
-        number: Its place in the canonical order of its level.
         delivery: The delivery.
-        id_prefix: What the ids of its level's deliveries begin with.
+        delivery_id: Its id.
     """
 
     names: Names
     scheme: Scheme
-    number: int
     delivery: Delivery
-    id_prefix: str
+    delivery_id: str
 
 
 def plan(scheme: Scheme, snapshot: Snapshot, names: Names = ()) -> Iterator[Planned]:
     """The deliveries of the next superstep, in canonical order: a level's own, then those of its children."""
     prefix = snapshot.id_prefix
     for number, delivery in enumerate(snapshot.inflight):
-        yield Planned(names, scheme, number, delivery, prefix)
+        yield Planned(names, scheme, delivery, f"{prefix}{number}")
     for child, inner in snapshot.children.items():
         yield from plan(scheme.children[executor_of(child)].scheme, inner, (*names, child))
 

@@ -17,7 +17,7 @@ from actorflow.graph.failures import may_carry
 from actorflow.graph.graph import Graph
 from actorflow.policy import ExecutorFailure
 
-__all__ = ["Dropped", "Routing", "join_up", "route"]
+__all__ = ["Dropped", "Routing", "join_up", "route", "route_straight"]
 
 
 @attrs.frozen
@@ -54,6 +54,18 @@ class Routing:
     def arrive(self, join_id: str, source_id: str, value: Any) -> None:
         """Put a message into a join."""
         self.arrivals.setdefault(join_id, {}).setdefault(source_id, []).append(value)
+
+
+def route_straight(graph: Graph, source_id: str, sent: Sent, into: Routing) -> bool:
+    """Route a message that has one way to go and may go it; False leaves everything to `route`.
+
+    What most messages do: `route`, a generator with every case in it, was 5% of what one costs in a pool.
+    """
+    way, value = graph.straight.get(source_id), sent.value
+    if way is None or sent.target_id is not None or type(value) is ExecutorFailure or not way.inputs.accepts(value):
+        return False
+    into.deliveries.append(Delivery(way.target, value, way.source_ids))
+    return True
 
 
 def route(graph: Graph, source_id: str, sent: Sent, into: Routing) -> Generator[Any, Any, None]:

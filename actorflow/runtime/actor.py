@@ -7,7 +7,7 @@ no exception of a handler ever travels through a nursery.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -18,7 +18,6 @@ from actorflow.core.effects import REMOVED, Delivery, Effects, Finished, Output,
 from actorflow.core.snapshot import Section
 from actorflow.core.values import private_copy, same_value
 from actorflow.errors import ExecutorTimeoutError, MessageTypeError
-from actorflow.events import ExecutorCompletedEvent, ExecutorInvokedEvent
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.executor import Executor
 from actorflow.executors.handler_table import HandlerSpec, HandlerTable
@@ -37,8 +36,9 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 class ActorPort(Protocol):
     """Whom an actor tells how far it is."""
 
-    async def delivery_finished(self, slot: Slot) -> None:
-        """An actor finished one delivery; its next one waits for this."""
+    @property
+    def keep(self) -> Callable[[Mapping[int, Finished]], Awaitable[None]] | None:
+        """Stores a delivery that has finished, before the actor's next one begins; None to store none."""
         ...
 
     def actor_done(self) -> None:
@@ -185,17 +185,20 @@ class Actor:
                 pool.start_soon(self._drain, queue, pool, name=f"actor:{self.executor.id}#{number + 1}")
 
     async def _drain(self, queue: Iterator[Slot], pool: trio.Nursery | None = None) -> None:
-        supervisor = self._supervisor
+        supervisor, keep = self._supervisor, self.port.keep
         for count, slot in enumerate(queue, 1):
-            if slot.finished is not None:  # by the run that failed before; not run again
-                self._take_over(slot.finished)
+            known = slot.finished
+            if known is not None:  # by the run that failed before; not run again
+                self._take_over(known)
                 continue
             if supervisor is None:
                 error = await self.attempt(slot)
                 if error is not None:
                     slot.note_failure(self.run_port.superstep, error)
             else:
-                await self._see_through(supervisor, slot)
+                verdict, error = await supervisor.see_through(self, slot)
+                if verdict is Verdict.RESTART:
+                    self._ask_for_restart(slot, error)
             if slot.error is not None:
                 self._failed = True
                 self.port.actor_failed()  # at once: others of a pool may be at work for long
@@ -204,19 +207,19 @@ class Actor:
                 if pool is not None:
                     pool.cancel_scope.cancel(reason=f"executor {self.executor.id!r} is restarted")
                 return
-            await self.port.delivery_finished(slot)
+            if keep is not None and slot.finished is not None:
+                await keep({slot.index: slot.finished})
             if count % _YIELD_EVERY == 0:
                 await trio.lowlevel.checkpoint()
+
+    def _ask_for_restart(self, slot: Slot, error: BaseException | None) -> None:
+        """Note what the executor is to be restarted for, once all that is at work has ended: the first failure counts."""
+        assert isinstance(error, Exception)
+        self._lapse = self._lapse or (slot, error)
 
     def _take_over(self, finished: Finished) -> None:
         """The next delivery follows this one."""
         self._overlay, self._before = finished.overlay, finished.state_after
-
-    async def _see_through(self, supervisor: Supervisor, slot: Slot) -> None:
-        verdict, error = await supervisor.see_through(self, slot)
-        if verdict is Verdict.RESTART and self._lapse is None:
-            assert isinstance(error, Exception)
-            self._lapse = slot, error
 
     async def attempt(self, slot: Slot, number: int = 1, limit: float | None = None) -> BaseException | None:
         """Run the handler once: what it did goes into the slot, what it raised is returned. Only Cancelled gets out.
@@ -244,36 +247,25 @@ class Actor:
             await trio.lowlevel.checkpoint_if_cancelled()
             listening = emitter.sink.listening
             if listening:
-                late = emitter.tell(
-                    ExecutorInvokedEvent,
-                    {
-                        "executor_id": executor.id,
-                        "data": delivery.value,
-                        "attempt": number,
-                        "delivery_id": slot.delivery_id,
-                    },
-                )
+                late = emitter.invoked(executor.id, slot.delivery_id, number, delivery.value)
                 if late is not None:
                     await emitter.tell_late(late)
+            before = private_copy(arguments) if self._strict else None
             if limit is None:
-                await self._call(spec, arguments, ctx)
-            else:
-                await self._call_within(limit, number, spec, arguments, ctx)
+                returned: Any = await spec.call(executor, *arguments, ctx)
+            else:  # one that is not done in time is cancelled and waited for; one that returns is done, however late
+                with trio.CancelScope(relative_deadline=limit) as scope:
+                    returned = await spec.call(executor, *arguments, ctx)
+                if scope.cancelled_caught:
+                    return ExecutorTimeoutError(executor.id, limit, number)
+            if returned is not None or self._strict:
+                _check_manners(spec, returned, before, arguments)
             effects, overlay = ctx.finish()
             state_after = await self.states.capture(executor) if self._stateful else REMOVED
             if listening:
                 sent = _values(effects.sent) if effects.sent else ()
                 outputs = _values(effects.outputs) if effects.outputs else ()
-                late = emitter.tell(
-                    ExecutorCompletedEvent,
-                    {
-                        "executor_id": executor.id,
-                        "sent": sent,
-                        "outputs": outputs,
-                        "attempt": number,
-                        "delivery_id": slot.delivery_id,
-                    },
-                )
+                late = emitter.completed(executor.id, slot.delivery_id, number, sent, outputs)
                 if late is not None:
                     await emitter.tell_late(late)
             slot.finished = finished = Finished(delivery, effects, overlay, state_after)
@@ -283,29 +275,6 @@ class Actor:
         except BaseException as error:  # noqa: BLE001 - an outcome is a value; the supervisor decides what becomes of it
             return error
         return None
-
-    async def _call_within(
-        self, limit: float, number: int, spec: HandlerSpec, arguments: tuple[Any, ...], ctx: WorkflowContext[Any, Any]
-    ) -> None:
-        """Call the handler; one that is not done in time is cancelled and waited for. One that returns is done, however late."""
-        with trio.CancelScope(relative_deadline=limit) as scope:
-            await self._call(spec, arguments, ctx)
-        if scope.cancelled_caught:
-            raise ExecutorTimeoutError(self.executor.id, limit, number)
-
-    async def _call(self, spec: HandlerSpec, arguments: tuple[Any, ...], ctx: WorkflowContext[Any, Any]) -> None:
-        before = private_copy(arguments) if self._strict else arguments
-        returned: Any = await spec.call(self.executor, *arguments, ctx)
-        if returned is not None:
-            raise MessageTypeError(
-                f"{spec.label} returned {type(returned).__name__}: a handler returns None; send with ctx.send_message, "
-                f"or yield with ctx.yield_output"
-            )
-        if self._strict and not same_value(before, arguments):
-            raise MessageTypeError(
-                f"{spec.label} changed its message in place: messages are values, shared by every executor that gets "
-                f"them; change a copy"
-            )
 
     # For its supervisor.
 
@@ -372,6 +341,20 @@ def _handler_of(table: HandlerTable, executor_id: str, delivery: Delivery) -> tu
         return table.find(executor_id, delivery.value), (delivery.value,)
     request = delivery.request.data
     return table.find_response(executor_id, request, delivery.value), (request, delivery.value)
+
+
+def _check_manners(spec: HandlerSpec, returned: Any, before: Any, arguments: tuple[Any, ...]) -> None:
+    """Refuse a handler that returned something or, in strict mode (`before` is a copy then), changed its message."""
+    if returned is not None:
+        raise MessageTypeError(
+            f"{spec.label} returned {type(returned).__name__}: a handler returns None; send with ctx.send_message, "
+            f"or yield with ctx.yield_output"
+        )
+    if before is not None and not same_value(before, arguments):
+        raise MessageTypeError(
+            f"{spec.label} changed its message in place: messages are values, shared by every executor that gets "
+            f"them; change a copy"
+        )
 
 
 def _values(effects: Sequence[Sent | Output]) -> tuple[Any, ...]:

@@ -81,11 +81,6 @@ class ActorGroup:
         await self._barrier.take()
         return not self._busy
 
-    async def delivery_finished(self, slot: Slot) -> None:
-        """An actor finished one delivery."""
-        if self.keep is not None and slot.finished is not None:
-            await self.keep({slot.index: slot.finished})
-
     def actor_done(self) -> None:
         """An actor finished its deliveries; the last one opens the barrier."""
         self._busy -= 1

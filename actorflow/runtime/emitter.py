@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -16,6 +16,8 @@ from actorflow.errors import CheckpointError
 from actorflow.events import (
     CheckpointFailedEvent,
     CheckpointSavedEvent,
+    ExecutorCompletedEvent,
+    ExecutorInvokedEvent,
     MessageDroppedEvent,
     RequestInfoEvent,
     WorkflowEvent,
@@ -24,6 +26,9 @@ from actorflow.graph.routing import Dropped
 from actorflow.runtime.stream import EventSink, Note, made
 
 __all__ = ["Emitter", "request_event"]
+
+_INVOKED = ("executor_id", "delivery_id", "attempt", "data")
+_COMPLETED = ("executor_id", "delivery_id", "attempt", "sent", "outputs")
 
 
 @attrs.define(eq=False)
@@ -70,12 +75,11 @@ class Emitter:
     def superstep(self, number: int) -> None:
         self._numbering.superstep = number
 
-    def _note(self, kind: type[WorkflowEvent], fields: dict[str, Any]) -> Note:
-        if self.path:
-            fields["path"] = self.path
+    def _note(self, kind: type[WorkflowEvent], fields: Mapping[str, Any]) -> Note:
         numbering = self._numbering
         time = numbering.epoch + numbering.clock()
-        return kind, self.run_id, next(numbering.counter), time, numbering.superstep, fields
+        head = (kind, self.run_id, next(numbering.counter), time, numbering.superstep, self.path)
+        return (*head, tuple(fields), *fields.values())
 
     def now(self) -> float:
         """The time that an event made now would bear."""
@@ -84,17 +88,38 @@ class Emitter:
     async def emit(self, kind: type[WorkflowEvent], **fields: Any) -> None:
         """Hand over an event of the engine's, if anybody listens. No checkpoint where there is room for it."""
         if self.sink.listening:
-            late = self.tell(kind, fields)
-            if late is not None:
-                await self.tell_late(late)
+            note = self._note(kind, fields)
+            if not self.sink.put_nowait(note):
+                await self.tell_late(note)
 
-    def tell(self, kind: type[WorkflowEvent], fields: dict[str, Any]) -> Note | None:
-        """`emit` without a coroutine, for what every delivery tells of itself; the sink is known to listen.
+    # What every delivery tells of itself: the same without a coroutine and without a mapping; the sink is known to listen.
+
+    def invoked(self, executor_id: str, delivery_id: str, attempt: int, data: Any) -> Note | None:
+        """Tell that an attempt begins.
 
         Returns:
             What there was no room for, to be given to `tell_late` at once; nearly always None.
         """
-        note = self._note(kind, fields)
+        numbering = self._numbering
+        note = (
+            ExecutorInvokedEvent, self.run_id, next(numbering.counter), numbering.epoch + numbering.clock(),
+            numbering.superstep, self.path, _INVOKED, executor_id, delivery_id, attempt, data,
+        )  # fmt: skip
+        return None if self.sink.put_nowait(note) else note
+
+    def completed(
+        self, executor_id: str, delivery_id: str, attempt: int, sent: tuple[Any, ...], outputs: tuple[Any, ...]
+    ) -> Note | None:
+        """Tell that an attempt succeeded.
+
+        Returns:
+            As `invoked`.
+        """
+        numbering = self._numbering
+        note = (
+            ExecutorCompletedEvent, self.run_id, next(numbering.counter), numbering.epoch + numbering.clock(),
+            numbering.superstep, self.path, _COMPLETED, executor_id, delivery_id, attempt, sent, outputs,
+        )  # fmt: skip
         return None if self.sink.put_nowait(note) else note
 
     async def tell_late(self, note: Note) -> None:

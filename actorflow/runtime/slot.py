@@ -19,8 +19,7 @@ class Slot:
         index: Its place in the canonical order, over the whole tree of workflows.
         delivery: The delivery.
         place: The workflow it is for.
-        number: Its place in the canonical order of that workflow.
-        id_prefix: What the ids of that workflow's deliveries of this superstep begin with.
+        delivery_id: Its stable id: the run that began its history, its superstep, its place in that workflow's canonical order.
         finished: Its effects, once its handler has returned.
         error: What its handler raised, where that fails the run.
         attempt: The attempt that was made last.
@@ -29,16 +28,10 @@ class Slot:
     index: int
     delivery: Delivery
     place: Place
-    number: int
-    id_prefix: str
+    delivery_id: str
     finished: Finished | None = None
     error: BaseException | None = None
     attempt: int = 1
-
-    @property
-    def delivery_id(self) -> str:
-        """The stable id of the delivery: the run that began its history, its superstep, its place in the canonical order."""
-        return f"{self.id_prefix}{self.number}"
 
     @property
     def member(self) -> Member:

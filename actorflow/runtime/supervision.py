@@ -145,7 +145,8 @@ class Supervisor:
         Returns:
             What became of it, and the last attempt's error.
         """
-        trial = self.run.trials.of(slot.index, slot.member, slot.delivery)
+        trials = self.run.trials
+        trial = trials.of(slot.index, slot.member, slot.delivery) if trials.by_place else None
         number = 1 if trial is None else await self._take_up(trial)
         while True:
             slot.attempt = number

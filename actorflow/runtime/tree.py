@@ -41,11 +41,11 @@ class Tree:
         definition, places = self.core.definition, self.core.places
         if not definition.children:
             top, prefix = places.top, self._snapshot.id_prefix
-            return [Slot(index, delivery, top, index, prefix) for index, delivery in enumerate(self._snapshot.inflight)]
+            return [
+                Slot(index, delivery, top, f"{prefix}{index}") for index, delivery in enumerate(self._snapshot.inflight)
+            ]
         planned = enumerate(plan(definition, self._snapshot))
-        return [
-            Slot(index, each.delivery, places.at(each.names), each.number, each.id_prefix) for index, each in planned
-        ]
+        return [Slot(index, each.delivery, places.at(each.names), each.delivery_id) for index, each in planned]
 
     async def prepare(self) -> None:
         """Give executors of children that are new here the state that the workflow stands on.

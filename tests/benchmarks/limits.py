@@ -105,8 +105,11 @@ async def stream(count):
             pass
 
 
-async def pool(count, workers):
-    """`count` messages in one memory channel, handled by `workers` tasks that yield to each other once a message."""
+async def pool(count, workers, limit=None):
+    """`count` messages in one memory channel, handled by `workers` tasks that yield to each other once a message.
+
+    With a limit each message has a cancel scope, as anybody would write it who limits how long one may take.
+    """
     sender, receiver = trio.open_memory_channel(math.inf)
     results = [None] * count
 
@@ -115,12 +118,18 @@ async def pool(count, workers):
             await trio.lowlevel.checkpoint()
             results[number] = number
 
+    async def work_in_time():
+        async for number in receiver:
+            with trio.move_on_after(limit):
+                await trio.lowlevel.checkpoint()
+                results[number] = number
+
     with sender:
         for number in range(count):
             sender.send_nowait(number)
     async with trio.open_nursery() as nursery:
         for _ in range(workers):
-            nursery.start_soon(work)
+            nursery.start_soon(work if limit is None else work_in_time)
 
 
 def sleepers(count, asleep):

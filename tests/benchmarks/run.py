@@ -27,6 +27,7 @@ import workloads
 
 from actorflow import LATEST, Retry, SqliteCheckpointStorage, SupervisionPolicy
 
+_RETRIED = {"policy": SupervisionPolicy(retry=Retry(3, delay=1), on_failure="drop")}
 _SUPERVISED = {"policy": SupervisionPolicy(timeout=60, retry=Retry(3, delay=1), on_failure="drop")}
 
 
@@ -113,12 +114,17 @@ def cases(folder):
     yield Case("w9", "resume the latest of 1,000", resumed.ours, resumed.bare, 1, "resume")
     yield Case("w10", "cancel 1,000 sleepers", _cancels, _cancels_bare, 1, "cancel", "wall")
     for workers in (10, 100):
-        for options, label in (({}, ""), (_SUPERVISED, ", supervised")):
+        for options, label, limit in (
+            ({}, "", None),
+            (_RETRIED, ", retried", None),
+            (_SUPERVISED, ", supervised", None),
+            (_SUPERVISED, ", in time", 60),
+        ):
             yield Case(
                 "w11",
                 f"10,000 to a pool of {workers}{label}",
                 lambda w=workers, o=options: _pools(w, o),
-                lambda w=workers: lambda: limits.pool(10_000, w),
+                lambda w=workers, li=limit: lambda: limits.pool(10_000, w, li),
                 10_000,
                 "message",
             )
