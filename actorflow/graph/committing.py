@@ -18,6 +18,7 @@ from actorflow.core.merge import Reducer, merge_writes
 from actorflow.core.schedule import Waiting, Wakes
 from actorflow.core.snapshot import EXECUTORS, INFLIGHT, JOINS, OUTPUTS, REQUESTS, STATE, TIMERS, Changes, Snapshot
 from actorflow.core.timers import Timer
+from actorflow.core.value_class import value_class
 from actorflow.core.values import same_value
 from actorflow.errors import RequestIdError, UndeliverableMessageError
 from actorflow.graph.firing import fire_due, route_later, wakes_after
@@ -27,7 +28,7 @@ from actorflow.graph.routing import Dropped, Routing, join_up, route, route_stra
 __all__ = ["Result", "commit_arrivals", "commit_superstep", "drop_joins"]
 
 
-@attrs.frozen(eq=False)
+@value_class(eq=False, unsafe_hash=False)
 class Result:
     """What a superstep did, or what came due between two.
 
@@ -84,8 +85,11 @@ def commit_superstep(
     outputs: list[Output] = []
     asked: list[PendingRequest] = []
     timers: list[Timer] = []
+    states: dict[str, Any] = {}
     for each in finished:
         effects, source_id = each.effects, each.delivery.target_id
+        if each.state_after is not REMOVED:
+            states[source_id] = each.state_after
         if effects is NO_EFFECTS:
             continue
         writes.extend(effects.writes)
@@ -106,10 +110,12 @@ def commit_superstep(
         changes.update({(TIMERS, timer.name): timer for timer in timers})
     if outputs:
         changes[OUTPUTS, str(superstep)] = tuple(outputs)
-    _change_executors(changes, snapshot, finished)
+    if states:
+        _change_executors(changes, snapshot, states)
     fired = fire_due(snapshot, now, settled, routing, changes)
-    new: list[Waiting] = [*timers, *requests]
-    _settle(graph, snapshot, routing, changes, fired=fired, new=new, strict=strict, awaited=awaited)
+    if graph.joins or strict:
+        new: list[Waiting] = [*timers, *requests]
+        _settle(graph, snapshot, routing, changes, fired=fired, new=new, strict=strict, awaited=awaited)
     changes[INFLIGHT] = tuple(routing.deliveries)
     return Result(changes, routing.dropped, requests, _requests_of(fired) if fired else ())
 
@@ -187,8 +193,7 @@ def _add_request(changes: Changes, request: PendingRequest) -> None:
     changes[REQUESTS, request.id] = request
 
 
-def _change_executors(changes: Changes, snapshot: Snapshot, finished: Sequence[Finished]) -> None:
-    after = {each.delivery.target_id: each.state_after for each in finished if each.state_after is not REMOVED}
+def _change_executors(changes: Changes, snapshot: Snapshot, after: Mapping[str, Any]) -> None:
     for executor_id, state in after.items():
         if not same_value(snapshot.get((EXECUTORS, executor_id)), state):
             changes[EXECUTORS, executor_id] = state

@@ -78,8 +78,8 @@ class Emitter:
     def _note(self, kind: type[WorkflowEvent], fields: Mapping[str, Any]) -> Note:
         numbering = self._numbering
         time = numbering.epoch + numbering.clock()
-        head = (kind, self.run_id, next(numbering.counter), time, numbering.superstep, self.path)
-        return (*head, tuple(fields), *fields.values())
+        head = (kind, self.run_id, next(numbering.counter), time, numbering.superstep, self.path, tuple(fields))
+        return (*head, *fields.values()) if fields else head
 
     def now(self) -> float:
         """The time that an event made now would bear."""

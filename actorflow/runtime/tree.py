@@ -38,13 +38,11 @@ class Tree:
 
     def slots(self) -> list[Slot]:
         """The deliveries of the next superstep, in canonical order."""
-        definition, places = self.core.definition, self.core.places
+        definition, places, snapshot = self.core.definition, self.core.places, self._snapshot
         if not definition.children:
-            top, prefix = places.top, self._snapshot.id_prefix
-            return [
-                Slot(index, delivery, top, f"{prefix}{index}") for index, delivery in enumerate(self._snapshot.inflight)
-            ]
-        planned = enumerate(plan(definition, self._snapshot))
+            top, prefix = places.top, snapshot.id_prefix
+            return [Slot(index, delivery, top, f"{prefix}{index}") for index, delivery in enumerate(snapshot.inflight)]
+        planned = enumerate(plan(definition, snapshot))
         return [Slot(index, each.delivery, places.at(each.names), each.delivery_id) for index, each in planned]
 
     async def prepare(self) -> None:
