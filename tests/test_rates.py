@@ -6,7 +6,17 @@ import pytest
 import trio
 import trio.testing
 
-from actorflow import Executor, RateLimit, Retry, SupervisionPolicy, WorkflowBuilder, WorkflowContext, executor, handler
+from actorflow import (
+    Executor,
+    RateLimit,
+    Retry,
+    SupervisionPolicy,
+    WorkflowBuilder,
+    WorkflowContext,
+    WorkflowExecutor,
+    executor,
+    handler,
+)
 from actorflow.testing import cancel_everywhere, empty_house
 from tests.scenarios import Many
 
@@ -42,6 +52,49 @@ def spread(*workers: Executor, **options: Any) -> Any:
     if len(workers) == 1:
         return builder.add_edge("many", workers[0]).build()
     return builder.add_fan_out_edges("many", workers).build()
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("concurrency", [1, 3, 10])
+async def test_s24_a_rate_counts_over_all_children_of_an_executor(
+    concurrency: int, depth: int, autojump_clock: Any
+) -> None:
+    began: list[float] = []
+
+    class Calling(Executor):
+        @handler
+        async def call(self, number: int, ctx: WorkflowContext[Never, int]) -> None:
+            began.append(trio.current_time())
+            await trio.sleep(1)
+            await ctx.yield_output(number)
+
+    held = WorkflowBuilder(
+        name="held", start_executor=lambda: Calling("calling", rate_limit=RateLimit(2, 10)), max_concurrency=1
+    )
+    for _ in range(depth - 1):
+        held = WorkflowBuilder(name="middle", start_executor=lambda inner=held: WorkflowExecutor(inner.build, "middle"))
+    sub = WorkflowExecutor(held.build, "sub", concurrency=concurrency, allow_direct_output=True)
+    workflow = WorkflowBuilder(name="outer", start_executor=Many("many")).add_edge("many", sub).build()
+    await workflow.run(5)
+    assert max(sum(1 for each in began if start <= each < start + 10) for start in began) == 2
+    assert len(began) == 5
+    assert began[-1] - began[0] >= 20
+
+    await workflow.run(1)
+    assert began[-1] - began[-3] >= 10, "it holds from run to run, though all children of the first are gone"
+
+
+async def test_s24_two_executors_that_hold_one_definition_have_a_rate_each(autojump_clock: Any) -> None:
+    began: list[float] = []
+
+    @executor(rate_limit=RateLimit(1, 10))
+    async def call(number: int) -> None:
+        began.append(trio.current_time())
+
+    held = WorkflowBuilder(name="held", start_executor=call)
+    subs = [WorkflowExecutor(held.build, name, concurrency=5) for name in ("one", "two")]
+    await WorkflowBuilder(name="outer", start_executor=Many("many")).add_fan_out_edges("many", subs).build().run(2)
+    assert sorted(began) == [0, 0, 10, 10]
 
 
 @pytest.mark.parametrize("concurrency", [1, 5])

@@ -84,8 +84,9 @@ class Places:
         holder = parent.executors[executor_id]
         assert isinstance(holder, WorkflowExecutor)
         definition, executors = holder.definition, holder.child()
-        turns = Turns(executors.values(), definition.max_concurrency, parent.turns)
-        place = Place(names, (*parent.path, executor_id), definition, executors, turns)
+        path = (*parent.path, executor_id)
+        turns = Turns(executors.values(), definition.max_concurrency, parent.turns, path)
+        place = Place(names, path, definition, executors, turns)
         self.states.join(place.executors, place.state_section)
         # Before its first superstep here it is given what the workflow stands on, which a checkpoint may hold already.
         self.states.mark_stale(map(place.state_section, place.executors))

@@ -3,6 +3,9 @@
 They belong to a workflow and outlive its runs, so that a rate holds from run to run. Whoever waits for a rate waits in the
 order of arrival, holds no place among the handlers in flight, and takes one only when the rate lets it begin: so no place is
 held idle, and what counts is when an attempt begins, not when it could have.
+
+A rate protects a service outside, which does not care how many children a `WorkflowExecutor` has: an executor has one rate
+over all of them, those that are gone included.
 """
 
 from __future__ import annotations
@@ -92,26 +95,49 @@ async def _acquire(limiter: trio.CapacityLimiter) -> None:
         await limiter.acquire()
 
 
+_Rated = tuple[tuple[str, ...], str, RateLimit]
+"""An executor by its path and id, and its limit: a factory may give its children different ones."""
+
+
 class Turns:
     """The turns of one workflow.
 
     Attributes:
         limiters: Those of handlers in flight: its own, then those of the workflows it runs inside.
+        rates: Those of the whole tree of workflows.
 
     Args:
         executors: Its executors.
         max_concurrency: How many handlers may be in flight; None for no limit.
         outer: The turns of the workflow it runs inside, whose limit counts its handlers, too.
+        path: The executors that nest it, outermost first.
     """
 
-    def __init__(self, executors: Iterable[Executor], max_concurrency: int | None, outer: Turns | None = None) -> None:
+    def __init__(
+        self,
+        executors: Iterable[Executor],
+        max_concurrency: int | None,
+        outer: Turns | None = None,
+        path: tuple[str, ...] = (),
+    ) -> None:
         own = () if max_concurrency is None else (trio.CapacityLimiter(max_concurrency),)
         self.limiters: tuple[trio.CapacityLimiter, ...] = (*own, *(outer.limiters if outer is not None else ()))
+        self.rates: dict[_Rated, _Rate] = outer.rates if outer is not None else {}
         self._turns = {
-            each.id: Turn(self.limiters, _Rate(each.rate_limit) if each.rate_limit is not None else None)
+            each.id: Turn(self.limiters, self._rate(path, each.id, each.rate_limit))
             for each in executors
             if self.limiters or each.rate_limit is not None
         }
+
+    def _rate(self, path: tuple[str, ...], executor_id: str, limit: RateLimit | None) -> _Rate | None:
+        """The rate of an executor, the same for whatever stands in its place in another child."""
+        if limit is None:
+            return None
+        rated = (path, executor_id, limit)
+        known = self.rates.get(rated)
+        if known is None:
+            known = self.rates[rated] = _Rate(limit)
+        return known
 
     def of(self, executor_id: str) -> Turn | None:
         """The turns of an executor; None if it never has to wait."""
