@@ -35,11 +35,17 @@ class SubWorkflowResponse:
         request_id: The request.
         value: The answer, of the type the child declared.
         child: Which of the executor's children asked; made by `SubWorkflowRequest.respond`.
+        due: When the request expires, in seconds since 1970 UTC; None if it does not. An answer that comes later is dropped.
     """
 
     request_id: str
     value: Any
     child: str
+    due: float | None = None
+
+    def is_for(self, request: PendingRequest) -> bool:
+        """Whether a request that is open under the same id is the one that is answered, and not one asked since."""
+        return self.due is None or self.due == request.due
 
 
 @attrs.frozen
@@ -51,12 +57,14 @@ class SubWorkflowRequest:
         executor_id: The executor to answer to: ``ctx.send_message(request.respond(value), request.executor_id)``.
         data: What the child asks.
         child: Which of the executor's children asks.
+        due: When the request expires, in seconds since 1970 UTC; None if it does not.
     """
 
     request_id: str
     executor_id: str
     data: Any
     child: str
+    due: float | None = None
 
     def respond(self, value: Any) -> SubWorkflowResponse:
         """Make the answer to this request.
@@ -64,7 +72,7 @@ class SubWorkflowRequest:
         Args:
             value: The answer, of the type the child declared; checked when the executor gets it.
         """
-        return SubWorkflowResponse(self.request_id, value, self.child)
+        return SubWorkflowResponse(self.request_id, value, self.child, self.due)
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ condition that raises, or a message that strict mode refuses, leaves the workflo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -54,7 +54,7 @@ def commit_superstep(
     reducers: Mapping[str, Reducer],
     strict: bool = False,
     now: float = 0.0,
-    settled: Collection[PendingRequest] = (),
+    settled: Iterable[PendingRequest] = (),
     awaited: Sequence[str] = (),
 ) -> Generator[Any, Any, Result]:
     """Work out what a finished superstep changes.
@@ -124,7 +124,7 @@ def commit_arrivals(
     graph: Graph,
     snapshot: Snapshot,
     now: float,
-    settled: Collection[PendingRequest] = (),
+    settled: Iterable[PendingRequest] = (),
     *,
     strict: bool = False,
     awaited: Sequence[str] = (),

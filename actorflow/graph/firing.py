@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from actorflow.core.effects import REMOVED, Delivery, PendingRequest, Sent
@@ -40,7 +40,7 @@ def route_later(  # noqa: PLR0917 - the arguments of `route`, and when
 
 
 def fire_due(
-    snapshot: Snapshot, now: float, settled: Collection[PendingRequest], routing: Routing, changes: Changes
+    snapshot: Snapshot, now: float, settled: Iterable[PendingRequest], routing: Routing, changes: Changes
 ) -> list[Waiting]:
     """Put in flight what is due by now, after what is there, in order of due time.
 
@@ -58,13 +58,13 @@ def fire_due(
     if first is None or first > now:  # nearly always
         return []
     due = snapshot.schedule.due(now)
-    answered = {request.id: request for request in settled}
+    answered = {id(request) for request in settled}  # children of one executor may ask under the same id
     fired: list[Waiting] = []
     for each in due:
         if isinstance(each, Timer):
             changes[TIMERS, each.name] = REMOVED
             _put(each.what, routing)
-        elif answered.get(each.id) is each:
+        elif id(each) in answered:
             continue
         else:
             changes[REQUESTS, each.id] = REMOVED

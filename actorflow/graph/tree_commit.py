@@ -10,6 +10,7 @@ Like `actorflow.graph.committing`, a plain function of values, but for users' co
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -98,6 +99,7 @@ class _Step:
         now: The time.
         settled: Open requests that have an answer already.
         is_superstep: Whether it is a superstep, and not what came due between two.
+        answered: Open requests that the deliveries of levels above answer.
     """
 
     done: Mapping[Names, Sequence[Finished]]
@@ -105,6 +107,7 @@ class _Step:
     now: float
     settled: Collection[PendingRequest]
     is_superstep: bool = True
+    answered: Sequence[PendingRequest] = ()
 
 
 def commit_tree(
@@ -242,6 +245,8 @@ class _Level:
         """Commit the children that took part, then what they and this level's own deliveries did here."""
         own = step.done.get(self.names, ())
         by_children: list[Finished] = []
+        if self.scheme.children and own:
+            step = attrs.evolve(step, answered=[*step.answered, *self._answered(own)])
         for child in self.snapshot.children:
             if (*self.names, child) in step.touched:
                 by_children.append((yield from self._commit_child(child, step)))  # noqa: PERF401 - it yields
@@ -263,7 +268,7 @@ class _Level:
         self.requests += [LocatedRequest((), each) for each in result.requests]
 
     def _commit_here(self, step: _Step, finished: Sequence[Finished], superstep: int) -> Generator[Any, Any, Result]:
-        scheme, now, settled = self.scheme, step.now, step.settled
+        scheme, now, settled = self.scheme, step.now, itertools.chain(step.settled, step.answered)
         if step.is_superstep:
             return (
                 yield from commit_superstep(
@@ -331,7 +336,8 @@ class _Level:
             else:
                 request = each.request
                 effects.sent = sent = effects.sent or []
-                sent.append(Sent(SubWorkflowRequest(request.id, executor_id, request.data, ":".join(path))))
+                told = SubWorkflowRequest(request.id, executor_id, request.data, ":".join(path), request.due)
+                sent.append(Sent(told))
         return effects
 
     def _remove(self, child: str, level: _Level) -> None:
@@ -349,6 +355,20 @@ class _Level:
         return discard(after, self.names)
 
     # Inputs.
+
+    def _answers(self, own: Sequence[Finished]) -> Iterator[SubWorkflowResponse]:
+        """The answers among what was delivered to executors that hold workflows."""
+        for each in own:
+            nesting, value = self.scheme.children.get(each.delivery.target_id), each.delivery.value
+            if nesting is not None and not nesting.propagates and isinstance(value, SubWorkflowResponse):
+                yield value
+
+    def _answered(self, own: Sequence[Finished]) -> Iterator[PendingRequest]:
+        """The requests of children that were answered in this superstep: no deadline overtakes the answer."""
+        for response in self._answers(own):
+            request = self.snapshot.get((f"@{response.child}|{REQUESTS}", response.request_id))
+            if request is not REMOVED and response.is_for(request):
+                yield request
 
     def _take_inputs(self, own: Sequence[Finished]) -> None:
         """Put what was delivered to executors that hold workflows in line, and start what has its turn."""
@@ -419,12 +439,12 @@ class _Level:
         self._working[child] = True
 
     def _answer(self, response: SubWorkflowResponse, executor_id: str) -> None:
-        """Give an answer to the child that asked; a second one in the same superstep finds nothing open any more."""
+        """Give an answer to the child that asked; one that is late, or a second one, finds nothing open any more."""
         asker = response.child.partition(":")[0]
         table = f"@{response.child}|"
         section = (f"{table}{REQUESTS}", response.request_id)
         request = self.changes.get(section, self.snapshot.get(section))
-        if request is REMOVED:
+        if request is REMOVED or not response.is_for(request):
             self.total.dropped.append((self.names, Dropped("discarded", response, None, executor_id)))
             return
         place = (f"{table}{INFLIGHT[0]}", INFLIGHT[1])

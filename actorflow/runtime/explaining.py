@@ -15,7 +15,7 @@ from actorflow.core.effects import Delivery
 from actorflow.core.joins import Join
 from actorflow.core.snapshot import JOINS, Snapshot
 from actorflow.core.subworkflows import LocatedRequest, executor_of, path_of
-from actorflow.graph.nesting import Scheme, plan
+from actorflow.graph.nesting import Scheme, all_requests, plan
 from actorflow.runtime.activity import Activity
 from actorflow.runtime.explanation import Explanation, HeldLease, Inbox, OpenRequest, WaitingJoin, WaitingTimer
 from actorflow.runtime.opening import requests_of
@@ -36,7 +36,7 @@ def explain(core: WorkflowCore) -> Explanation:
     levels = list(_levels(core.definition, snapshot))
     inboxes = tuple(_inboxes(core, activity))
     timers = tuple(sorted(_timers(levels, now), key=lambda timer: timer.due_in))
-    requests = tuple(_request(core, each, now, activity) for each in requests_of(core.definition, snapshot).values())
+    requests = tuple(_request(core, each, now, activity) for each in _requests(core, snapshot))
     joins = tuple(_joins(levels))
     at_work = activity is not None and bool(activity.actors.slots)
     found = Explanation(
@@ -126,6 +126,15 @@ def _timers(levels: Iterable[_Level], now: float) -> Iterable[WaitingTimer]:
             else:
                 target = _named(path, targets.get(what.join_id, what.join_id))
                 yield WaitingTimer(target_id=target, join_id=what.join_id, due_in=timer.due - now)
+
+
+def _requests(core: WorkflowCore, snapshot: Snapshot) -> Iterator[LocatedRequest]:
+    """What the outside world may answer, and what executors may until a time that the workflow waits for."""
+    yield from (outside := requests_of(core.definition, snapshot)).values()
+    asked = {id(each.request) for each in outside.values()}
+    yield from (
+        each for each in all_requests(snapshot) if each.request.due is not None and id(each.request) not in asked
+    )
 
 
 def _request(core: WorkflowCore, located: LocatedRequest, now: float, activity: Activity | None) -> OpenRequest:

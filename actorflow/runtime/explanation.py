@@ -135,7 +135,7 @@ class Explanation:
         inboxes: Executors with deliveries that are not handled yet, in canonical order.
         timers: Delayed messages, by due time.
         joins: Joins that hold messages.
-        requests: Requests without an answer.
+        requests: Requests without an answer; of those that only executors are asked, the ones with a deadline.
         head: The checkpoint its committed state is stored as.
     """
 

@@ -249,6 +249,8 @@ def _fitting(request: PendingRequest, value: Any) -> Any:
 def check_input(nesting: Nesting, executor_id: str, snapshot: Snapshot, value: Any) -> None:
     """Refuse an answer that an executor which holds a workflow cannot hand on. Any other message it can.
 
+    Where the request had a deadline, an answer that finds it open no more is nobody's mistake: the commit reports it as dropped.
+
     Args:
         nesting: How it holds it.
         executor_id: The executor.
@@ -262,11 +264,14 @@ def check_input(nesting: Nesting, executor_id: str, snapshot: Snapshot, value: A
     if nesting.propagates or not isinstance(value, SubWorkflowResponse):
         return
     child, *names = value.child.split(":")
-    inner = snapshot.children.get(child) if executor_of(child) == executor_id else None
+    is_ours = executor_of(child) == executor_id
+    inner = snapshot.children.get(child) if is_ours else None
     asking = open_requests(nesting.scheme, inner) if inner is not None else ()
     requests = {each.request.id: each.request for each in asking if each.names == tuple(names)}
     request = requests.get(value.request_id)
-    if request is None:
+    if request is None or not value.is_for(request):
+        if is_ours and value.due is not None:
+            return
         raise RequestNotFoundError(value.request_id, tuple(requests))
     if not compile_type(request.response_type).matches(value.value):
         raise ResponseTypeError(

@@ -9,6 +9,7 @@ import trio
 
 from actorflow.clock import SteadyClock
 from actorflow.core.snapshot import Snapshot
+from actorflow.graph.nesting import is_asking
 from actorflow.runtime.answers import Answers
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.leasing import LeaseKeeper
@@ -40,8 +41,17 @@ class Waiting:
         return self.for_answers and bool(requests_of(self.definition, snapshot))
 
     def stays(self, snapshot: Snapshot, *, idle: bool) -> bool:
-        """Whether the run waits: for timers unless it is to do nothing, and where it was told so for answers."""
-        return (snapshot.has_timers and not idle) or self.asks(snapshot)
+        """Whether the run waits: for what comes by itself unless it is to do nothing, and where it was told so for answers."""
+        return (not idle and (snapshot.has_timers or self._expires(snapshot))) or self.asks(snapshot)
+
+    def _expires(self, snapshot: Snapshot) -> bool:
+        """Whether a deadline comes before anything else can: of a request that only executors are asked, and all of them rest.
+
+        Where the outside world is asked, too, its answer may lead to that one: the run ends, and the deadline is kept.
+        """
+        if not self.definition.children or snapshot.next_due() is None:
+            return False
+        return not is_asking(self.definition, snapshot)
 
     def is_due(self, snapshot: Snapshot, *, idle: bool) -> bool:
         """Whether a timer or deadline is to be delivered now; deadlines also of requests that the run would not stay for."""
