@@ -40,8 +40,8 @@ class Left(Executor):
 class Right(Executor):
     """Begins the next round; waits in one of them if it is told to."""
 
-    def __init__(self, id: str, waits: bool) -> None:
-        super().__init__(id)
+    def __init__(self, name: str, waits: bool) -> None:
+        super().__init__(name)
         self.waits = waits
 
     @handler

@@ -35,6 +35,8 @@ _TRIES = 8
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
+_OTHER_TABLES = (pg.UndefinedTable, pg.UndefinedColumn)
+
 
 class Blocked(Exception):  # noqa: N818  # a reason to go another way, that reaches no user
     """A piece of work of a batch met another session; it must be done by itself."""
@@ -168,39 +170,51 @@ class Sessions:
     @contextmanager
     def _session(self, interruption: Interruption) -> Iterator[psycopg.Connection]:
         interruption.check()
-        connection, closings = self._take()
+        with self._lock:
+            closings = self._closings
+        connection = self._take()
+        usable = connection is not None
+        if connection is None:
+            connection = self._open()
         try:
             with interruption.cancelling_by(partial(cancel, connection)):
+                if not usable:  # in here, because others may be at it for as long as a migration takes
+                    self._set_up(connection)
+                    usable = True
                 yield connection
         except psycopg.Error as error:
             if interruption.asked and not interruption.passed:
                 raise Interrupted from None
-            if connection.closed:
+            if connection.closed or not usable:
                 raise _SessionFailed(explain(error, self._server.place)) from error
-            if isinstance(error, pg.UndefinedTable):
-                connection.close()  # the next one sets the schema up again
+            if isinstance(error, _OTHER_TABLES):
+                connection.close()  # the next one looks at the version, and sets the schema up again
             raise
         finally:
-            self._put_back(connection, closings)
+            if usable:
+                self._put_back(connection, closings)
+            else:
+                connection.close()
 
-    def _take(self) -> tuple[psycopg.Connection, int]:
+    def _take(self) -> psycopg.Connection | None:
         while True:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
-                closings = self._closings
-            if connection is None:
-                return self._open(), closings
-            if not has_died(connection):
-                return connection, closings
+            if connection is None or not has_died(connection):
+                return connection
             connection.close()
 
     def _open(self) -> psycopg.Connection:
         try:
             return self._server.connect()
-        except CheckpointError as error:
-            raise _SessionFailed(error) from error
         except psycopg.Error as error:
             raise _SessionFailed(explain(error, self._server.place)) from error
+
+    def _set_up(self, connection: psycopg.Connection) -> None:
+        try:
+            self._server.set_up(connection)
+        except CheckpointError as error:
+            raise _SessionFailed(error) from error
 
     def _put_back(self, connection: psycopg.Connection, closings: int) -> None:
         usable = _is_at_rest(connection)

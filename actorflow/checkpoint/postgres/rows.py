@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _ALL = 2**63 - 1
+_LONGEST_CHAIN = 16
 
 _HEADERS: LiteralString = """
     {line}
@@ -67,15 +68,20 @@ _LINEAGE = _HEADERS.format(
     rest="ORDER BY c.position DESC",
 )
 
-_CHAIN = """
+_LINE: LiteralString = """
     WITH RECURSIVE line (position, parent, is_full) AS (
         SELECT position, parent, is_full FROM checkpoint WHERE id = %s
         UNION ALL
         SELECT c.position, c.parent, c.is_full
         FROM line JOIN checkpoint c ON c.position = line.parent WHERE NOT line.is_full
     )
-    SELECT c.payload, c.is_full FROM line JOIN checkpoint c ON c.position = line.position ORDER BY c.position
+    SELECT {wanted} FROM line JOIN checkpoint c ON c.position = line.position
 """
+
+_CHAIN = _LINE.format(wanted="c.payload, c.is_full") + " ORDER BY c.position"
+
+# The lengths of values that lie apart are known without fetching them.
+_CHAIN_SIZES = _LINE.format(wanted="max(octet_length(c.payload)), sum(octet_length(c.payload))::bigint")
 
 # A session that waits for the row sees all the rest as it was before. What somebody else wrote meanwhile then violates a
 # unique or foreign key at the insert, and a second look sees it; the lease is in the row itself and is never out of date.
@@ -163,32 +169,43 @@ def _add_run(connection: psycopg.Connection, info: CheckpointInfo, workflow: int
     return _value(connection, add, *values), definition
 
 
-def load(connection: psycopg.Connection, checkpoint_id: CheckpointID | str, place: str) -> Checkpoint:
+def load(connection: psycopg.Connection, checkpoint_id: CheckpointID | str, max_payload: int, place: str) -> Checkpoint:
     """Read one checkpoint: its header, and the rows from its nearest full ancestor on."""
     row = None
     if commit_rules.is_storable(checkpoint_id):
         row = connection.execute(_FIND_HEADER, (checkpoint_id.encode(),), binary=True).fetchone()
     if row is None:
         raise commit_rules.not_found(checkpoint_id, place)
-    return _with_contents(connection, _header(row))
+    return _with_contents(connection, _header(row), max_payload)
 
 
-def latest(connection: psycopg.Connection, workflow_id: str) -> Checkpoint | None:
+def latest(connection: psycopg.Connection, workflow_id: str, max_payload: int) -> Checkpoint | None:
     """Read the checkpoint with the highest sequence of a workflow id."""
     if not commit_rules.is_storable(workflow_id):
         return None
     row = connection.execute(_LATEST, (workflow_id.encode(),), binary=True).fetchone()
-    return None if row is None else _with_contents(connection, _header(row))
+    return None if row is None else _with_contents(connection, _header(row), max_payload)
 
 
-def _with_contents(connection: psycopg.Connection, info: CheckpointInfo) -> Checkpoint:
-    contents = merge(unpack_delta(payload, is_full) for payload, is_full in chain_of(connection, info.id))
+def _with_contents(connection: psycopg.Connection, info: CheckpointInfo, max_payload: int) -> Checkpoint:
+    chain = chain_of(connection, info.id, max_payload)
+    contents = merge(unpack_delta(payload, is_full) for payload, is_full in chain)
     return Checkpoint(**attrs.asdict(info, recurse=False), contents=contents)
 
 
-def chain_of(connection: psycopg.Connection, checkpoint_id: str) -> Iterator[tuple[bytes, bool]]:
-    """Payloads from the nearest full ancestor of a checkpoint to itself, and whether each is full."""
-    rows: list[Any] = connection.execute(_CHAIN, (checkpoint_id.encode(),), binary=True).fetchall()
+def chain_of(connection: psycopg.Connection, checkpoint_id: str, max_payload: int) -> Iterator[tuple[bytes, bool]]:
+    """Payloads from the nearest full ancestor of a checkpoint to itself, and whether each is full.
+
+    Raises:
+        CheckpointError: One of them is larger than would be saved, or all are many times larger than any that this
+            package would write.
+    """
+    name = (checkpoint_id.encode(),)
+    sizes: Any = connection.execute(_CHAIN_SIZES, name, binary=True).fetchone()
+    commit_rules.refuse_stored(f"a row that checkpoint {checkpoint_id!r} stands on", sizes[0], max_payload)
+    # A chain grows to ten times the state it stands for (see the ledger), and a full checkpoint of that has to fit.
+    commit_rules.refuse_chain(sizes[1], _LONGEST_CHAIN * max_payload)
+    rows: list[Any] = connection.execute(_CHAIN, name, binary=True).fetchall()
     return iter(rows)
 
 
@@ -209,8 +226,7 @@ def list_headers(connection: psycopg.Connection, page: Page, place: str) -> list
             return []
         conditions.append("c.definition = (SELECT key FROM definition WHERE name = %s)")
         values.append(page.workflow_name.encode())
-    order: LiteralString = "c.position" if page.workflow_id is None else "c.sequence"
-    rest: LiteralString = "WHERE {} ORDER BY {} DESC LIMIT %s::bigint".format(" AND ".join(conditions), order)
+    rest: LiteralString = "WHERE {} ORDER BY c.position DESC LIMIT %s::bigint".format(" AND ".join(conditions))
     query = _HEADERS.format(line="", source="checkpoint c", rest=rest)
     limit = None if page.limit is None else min(page.limit, _ALL)
     return _headers(connection.execute(query, (*values, limit), binary=True))

@@ -54,10 +54,9 @@ class Server:
     place: str
 
     def connect(self) -> psycopg.Connection:
-        """Open a session, setting up the schema where it is missing.
+        """Open a session; `set_up` must follow before it is used.
 
         Raises:
-            CheckpointError: The schema is somebody else's, or of a later version.
             psycopg.Error: The server could not; see `explain`.
         """
         given = conninfo_to_dict(self.dsn)
@@ -68,11 +67,19 @@ class Server:
             limits = (self.lock_timeout, self.statement_timeout, self.idle_timeout)
             # A limit of 0 would be none at all.
             connection.execute(_LIMITS, (path, *(f"{max(1, round(limit * 1000))}ms" for limit in limits)))
-            set_up(connection, self.schema, self.place)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def set_up(self, connection: psycopg.Connection) -> None:
+        """Bring the schema to the present version where it is not.
+
+        Raises:
+            CheckpointError: The schema is somebody else's, or of a later version.
+            psycopg.Error: The server could not; see `explain`.
+        """
+        set_up(connection, self.schema, self.place)
 
 
 def name_of(dsn: str, schema: str) -> str:
