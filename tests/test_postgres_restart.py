@@ -180,7 +180,7 @@ async def assert_is_whole(storage, result):
     assert report.ok, report
 
 
-@pytest.mark.parametrize("durability", ["superstep", "async", "delivery"])
+@pytest.mark.parametrize("durability", ["superstep", "delivery"])  # with "async" it may be between none
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_run_whose_server_restarts_between_two_writes_goes_on(server, database, storage, mode, durability):
     """P7: its lease is a row, which lasts; it is renewed and given back through sessions that were opened after."""

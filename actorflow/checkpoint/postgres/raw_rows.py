@@ -34,13 +34,14 @@ _PAGE: LiteralString = """
            CASE WHEN octet_length(c.payload) <= %s THEN c.payload END, c.is_full, c.digest, c.seal, c.parent, d.name, r.id, r.graph_signature,
            r.workflow, r.definition, c.workflow, c.definition, c.superstep, c.kind, c.created_at, c.sequence,
            c.derived_from, c.format_version, p.position, p.id, q.id, p.digest
-    FROM checkpoint c
+    FROM (SELECT c.position FROM checkpoint c WHERE c.position > %s {only} ORDER BY c.position LIMIT %s) page
+    JOIN checkpoint c ON c.position = page.position
     LEFT JOIN workflow w ON w.key = c.workflow
     LEFT JOIN definition d ON d.key = c.definition
     LEFT JOIN run r ON r.key = c.run
     LEFT JOIN checkpoint p ON p.position = c.parent
     LEFT JOIN workflow q ON q.key = p.workflow
-    WHERE c.position > %s {only} ORDER BY c.position LIMIT %s
+    ORDER BY c.position
 """
 
 _ALL = _PAGE.format(only="")

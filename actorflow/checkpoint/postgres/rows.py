@@ -56,6 +56,17 @@ _LATEST = _HEADERS.format(
 
 _CHILDREN = _HEADERS.format(line="", source="checkpoint c", rest="WHERE c.parent = %s ORDER BY c.position")
 
+# Which ones is decided before anything is joined: the planner takes each workflow id for one of average length, and would
+# rather sort a long one as a whole than walk its index for a page.
+_LIST: LiteralString = _HEADERS.format(
+    line="",
+    source="""
+    (SELECT c.position FROM checkpoint c WHERE {wanted} ORDER BY c.position DESC LIMIT %s::bigint) page
+    JOIN checkpoint c ON c.position = page.position
+    """,
+    rest="ORDER BY c.position DESC",
+)
+
 _LINEAGE = _HEADERS.format(
     line="""
     WITH RECURSIVE line (position, parent) AS (
@@ -226,8 +237,7 @@ def list_headers(connection: psycopg.Connection, page: Page, place: str) -> list
             return []
         conditions.append("c.definition = (SELECT key FROM definition WHERE name = %s)")
         values.append(page.workflow_name.encode())
-    rest: LiteralString = "WHERE {} ORDER BY c.position DESC LIMIT %s::bigint".format(" AND ".join(conditions))
-    query = _HEADERS.format(line="", source="checkpoint c", rest=rest)
+    query = _LIST.format(wanted=" AND ".join(conditions))
     limit = None if page.limit is None else min(page.limit, _ALL)
     return _headers(connection.execute(query, (*values, limit), binary=True))
 
