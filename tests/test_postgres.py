@@ -420,7 +420,8 @@ async def test_a_save_whose_commit_was_sent_is_finished(database, storage):
     assert await ids(storage) == ["b", "a"]
 
 
-async def test_of_a_batch_the_cancelled_leave_and_the_rest_is_written(database, storage):
+@pytest.mark.parametrize("workflow_id", ["workflow", "workflow-{}"], ids=["one after the other", "together"])
+async def test_of_a_batch_the_cancelled_leave_and_the_rest_is_written(database, storage, workflow_id):
     """R06, R24: whoever is cancelled while the batch is at work has written nothing, the others all they wanted."""
     await storage.save(make_commit("a"))
     database.slow("insert", 0.05)
@@ -429,7 +430,8 @@ async def test_of_a_batch_the_cancelled_leave_and_the_rest_is_written(database, 
 
     async def save(number):
         with scopes[number]:
-            saved.append((await storage.save(make_commit(f"{number}", "a"))).id)
+            commit = make_commit(f"{number}", "a", workflow_id=workflow_id.format(number), full=True)
+            saved.append((await storage.save(commit)).id)
 
     async with trio.open_nursery() as nursery:
         for number in range(8):

@@ -13,7 +13,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from itertools import zip_longest
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import outcome
 import psycopg
@@ -25,7 +26,7 @@ from actorflow.checkpoint.postgres.errors import WORTH_ANOTHER_TRY, explain, unk
 from actorflow.checkpoint.postgres.server import Server, cancel, has_died
 from actorflow.errors import CheckpointError, InternalError
 
-__all__ = ["Blocked", "Sessions", "Work"]
+__all__ = ["Blocked", "Joint", "Sessions", "Work"]
 
 T = TypeVar("T")
 Work = Callable[[psycopg.Connection], T]
@@ -36,6 +37,21 @@ _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 _OTHER_TABLES = (pg.UndefinedTable, pg.UndefinedColumn)
+
+
+@runtime_checkable
+class Joint(Protocol):
+    """A piece of work that is cheaper together with others of its kind."""
+
+    @property
+    def queue(self) -> str:
+        """What it queues for: those with the same are done one after the other."""
+
+    def __call__(self, connection: psycopg.Connection, /) -> Any:
+        """Do it by itself."""
+
+    def together(self, connection: psycopg.Connection, works: Sequence[Any], /) -> list[Any]:
+        """Do several at once, each of another queue; returns their results."""
 
 
 class Blocked(Exception):  # noqa: N818  # a reason to go another way, that reaches no user
@@ -226,7 +242,27 @@ class Sessions:
 
 
 def _all(batch: Sequence[Work[Any]], connection: psycopg.Connection) -> list[outcome.Outcome[Any]]:
-    return [outcome.Value(work(connection)) for work in batch]
+    results: dict[int, Any] = {}
+    for places in _rounds(batch):
+        works = [batch[place] for place in places]
+        first = works[0]
+        if len(works) > 1 and isinstance(first, Joint):
+            results.update(zip(places, first.together(connection, works), strict=True))
+        else:
+            results[places[0]] = first(connection)
+    return [outcome.Value(results[place]) for place in range(len(batch))]
+
+
+def _rounds(batch: Sequence[Work[Any]]) -> Iterator[list[int]]:
+    """Places in a batch, such that each round is one piece of work, or several that are cheaper together."""
+    queues: dict[str, list[int]] = {}
+    for place, work in enumerate(batch):
+        if isinstance(work, Joint):
+            queues.setdefault(work.queue, []).append(place)
+        else:
+            yield [place]
+    for row in zip_longest(*queues.values()):
+        yield [place for place in row if place is not None]
 
 
 def _is_at_rest(connection: psycopg.Connection) -> bool:

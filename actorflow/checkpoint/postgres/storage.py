@@ -20,6 +20,7 @@ from actorflow.checkpoint.interruptible_commit import InterruptibleGroupCommit
 from actorflow.checkpoint.interruption import run_interruptibly
 from actorflow.checkpoint.postgres import journal, leases, raw_rows, rows
 from actorflow.checkpoint.postgres.connections import Blocked, Sessions, Work
+from actorflow.checkpoint.postgres.insertion import Insertion
 from actorflow.checkpoint.postgres.pruning import prune_step
 from actorflow.checkpoint.postgres.schema import vacuum
 from actorflow.checkpoint.postgres.server import Server, name_of
@@ -132,7 +133,7 @@ class PostgresCheckpointStorage(StorageTools):
         """Write one checkpoint; see `CheckpointStorage.save`."""
         commit_rules.check_commit(commit)
         commit_rules.check_size(commit, self._max_payload)
-        return await self._write(partial(rows.insert, commit=commit, now=_virtual_time(), place=self._place))
+        return await self._write(Insertion(commit, _virtual_time(), self._place))
 
     async def load(self, checkpoint_id: CheckpointID | str) -> Checkpoint:
         """Read one checkpoint with its contents; see `CheckpointStorage.load`."""
