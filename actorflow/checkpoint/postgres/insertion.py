@@ -27,7 +27,7 @@ __all__ = ["Insertion"]
 # A session that waits for the row sees all the rest as it was before. What somebody else wrote meanwhile then violates a
 # unique or foreign key at the insert, and a second look sees it; the lease is in the row itself and is never out of date.
 _LOCK_AND_LOOK: LiteralString = f"""
-    SELECT {leases.COLUMNS}, EXISTS (SELECT FROM checkpoint WHERE id = %(id)s), p.position, q.id, p.digest, r.key, r.definition,
+    SELECT {leases.COLUMNS}, EXISTS (SELECT FROM checkpoint WHERE id = %(id)s), p.position, q.id, p.digest, r.key, d.key,
            (SELECT coalesce(max(sequence), 0) + 1 FROM checkpoint WHERE workflow = w.key)
     FROM workflow w
     LEFT JOIN checkpoint p ON p.id = %(parent)s
@@ -99,13 +99,23 @@ class Insertion:
 
     def together(self, connection: psycopg.Connection, insertions: Sequence[Insertion]) -> list[CheckpointInfo]:
         """Write several, of different workflow ids; returns their headers."""
-        with connection.pipeline():
-            looks = [connection.execute(_LOCK_AND_LOOK, _names(each), binary=True) for each in insertions]
-        judged = [_judged(each, connection, look.fetchone()) for each, look in zip(insertions, looks, strict=True)]
+        found = _look_at_all(connection, insertions)
+        new = [each for each, row in zip(insertions, found, strict=True) if row is None]
+        if new:
+            leases.add_all(connection, [each.queue for each in new])
+            again = iter(_look_at_all(connection, new))
+            found = [next(again) if row is None else row for row in found]
+        judged = [_judged(each, connection, row) for each, row in zip(insertions, found, strict=True)]
         rows = [values for _, values in judged if values is not None]
         if rows:
             connection.execute(_INSERT_ALL, _by_column(rows))
         return [info for info, _ in judged]
+
+
+def _look_at_all(connection: psycopg.Connection, insertions: Sequence[Insertion]) -> list[Any]:
+    with connection.pipeline():
+        looks = [connection.execute(_LOCK_AND_LOOK, _names(each), binary=True) for each in insertions]
+    return [look.fetchone() for look in looks]
 
 
 def _names(of: Insertion) -> dict[str, object]:
@@ -136,7 +146,8 @@ def _judged(of: Insertion, connection: psycopg.Connection, row: Any) -> tuple[Ch
         return header, None
     commit_rules.check_parent(of.commit, _text(parent_workflow), of.place)
     if run is None:
-        run, definition = _add_run(connection, info, locked.key)
+        definition = _add_definition(connection, info) if definition is None else definition
+        run = _add_run(connection, info, locked.key, definition)
     if overtakes:
         locked.end_lease(connection)
     digest = digest_in(parent_digest, info.parent_id)
@@ -167,13 +178,16 @@ def _by_column(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     return columns
 
 
-def _add_run(connection: psycopg.Connection, info: CheckpointInfo, workflow: int) -> tuple[int, int]:
+def _add_definition(connection: psycopg.Connection, info: CheckpointInfo) -> int:
     name = info.workflow_name.encode()
     connection.execute("INSERT INTO definition (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,))
-    definition = _value(connection, "SELECT key FROM definition WHERE name = %s", name)
+    return _value(connection, "SELECT key FROM definition WHERE name = %s", name)
+
+
+def _add_run(connection: psycopg.Connection, info: CheckpointInfo, workflow: int, definition: int) -> int:
     values = (info.run_id.encode(), workflow, definition, info.graph_signature.encode())
     add = "INSERT INTO run (id, workflow, definition, graph_signature) VALUES (%s, %s, %s, %s) RETURNING key"
-    return _value(connection, add, *values), definition
+    return _value(connection, add, *values)
 
 
 def _value(connection: psycopg.Connection, statement: LiteralString, *values: bytes | int) -> int:
