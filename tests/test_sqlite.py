@@ -223,7 +223,7 @@ async def test_savers_on_many_storages_get_every_sequence_once(path):
 async def test_a_file_that_others_still_set_up_is_waited_for(path):
     """R16: SQLite does not wait for its busy timeout when write-ahead logging is turned on."""
     reader = apsw.Connection(str(path))
-    sqlite_tables.set_up(reader)
+    sqlite_tables.set_up(reader, path)
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM checkpoint").fetchall()
     with SqliteCheckpointStorage(path, busy_timeout=0) as storage, refused(path, "locked"):

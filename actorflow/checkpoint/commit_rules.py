@@ -18,11 +18,15 @@ __all__ = [
     "check_limit",
     "check_max_payload",
     "check_parent",
+    "check_payload",
     "check_same",
     "check_size",
     "has_children",
     "is_storable",
     "not_found",
+    "payload_fault",
+    "refuse_chain",
+    "refuse_stored",
     "unknown_head",
 ]
 
@@ -89,7 +93,7 @@ def check_size(commit: Commit, max_payload: int) -> None:
     Raises:
         CheckpointError: It is larger than the storage's limit.
     """
-    _check_bytes(f"checkpoint {commit.info.id!r}", commit.payload, max_payload)
+    check_payload(f"checkpoint {commit.info.id!r}", commit.payload, max_payload)
 
 
 def check_entry_sizes(entries: Iterable[JournalEntry], max_payload: int) -> None:
@@ -99,15 +103,53 @@ def check_entry_sizes(entries: Iterable[JournalEntry], max_payload: int) -> None
         CheckpointError: It is larger than the storage's limit.
     """
     for entry in entries:
-        _check_bytes(f"journal entry {entry.index} of workflow {entry.workflow_id!r}", entry.payload, max_payload)
+        check_payload(f"journal entry {entry.index} of workflow {entry.workflow_id!r}", entry.payload, max_payload)
 
 
-def _check_bytes(what: str, payload: bytes, max_payload: int) -> None:
+def check_payload(what: str, payload: bytes, max_payload: int) -> None:
+    """Refuse to write what would not be read again.
+
+    Raises:
+        CheckpointError: It is larger than the storage's limit.
+    """
     if len(payload) > max_payload:
         raise CheckpointError(
             f"{what} takes {len(payload)} bytes, and this storage takes and gives at most max_payload={max_payload}; keep "
             f"large values outside and store where they are, or open the storage with a larger max_payload"
         )
+
+
+def refuse_stored(what: str, size: int, max_payload: int) -> None:
+    """Refuse to read what is larger than what would be saved.
+
+    Raises:
+        CheckpointError: It is larger than the storage's limit.
+    """
+    if size > max_payload:
+        raise CheckpointError(
+            f"{what} takes {size} bytes, and this storage takes and gives at most max_payload={max_payload}; open it with "
+            f"a larger max_payload, or take it for damaged"
+        )
+
+
+def refuse_chain(size: int, most: int) -> None:
+    """Refuse to read the rows that a checkpoint stands on where nobody can have written them.
+
+    Raises:
+        CheckpointError: They hold more bytes than any chain has.
+    """
+    if size > most:
+        raise CheckpointError(
+            f"the rows a checkpoint stands on hold {size} bytes, more than {most}; no actorflow wrote that with this "
+            f"max_payload: open it with a larger one, or take the checkpoint for damaged"
+        )
+
+
+def payload_fault(size: int, max_payload: int) -> str:
+    """What is wrong with the size of a stored payload; empty if nothing is."""
+    if size <= max_payload:
+        return ""
+    return f"its payload takes {size} bytes, more than max_payload={max_payload}: it was not read"
 
 
 def _check_lease_for(workflow_id: str, lease: Lease | None) -> None:

@@ -7,6 +7,7 @@ an Event as the barrier. It routes nothing, keeps nothing, survives nothing.
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -171,7 +172,15 @@ async def commit_in_groups(path: Path, writers, payloads):
 
     One more task takes what is there, commits it in a worker thread, and wakes those whose payloads they were.
     """
-    connection, queue, transactions = _opened(path), [], 0
+    connection = _opened(path)
+    transactions = await write_in_groups(partial(_write, connection), writers, payloads)
+    connection.close()
+    return transactions
+
+
+async def write_in_groups(write_batch, writers, payloads):
+    """The same, with whatever writes a batch in one transaction."""
+    queue, transactions = [], 0
     filled = trio.Event()
 
     async def write(own):
@@ -189,7 +198,7 @@ async def commit_in_groups(path: Path, writers, payloads):
             filled = trio.Event()
             batch = queue[:]
             queue.clear()
-            await trio.to_thread.run_sync(_write, connection, [payload for payload, _ in batch])
+            await trio.to_thread.run_sync(write_batch, [payload for payload, _ in batch])
             transactions += 1
             left -= len(batch)
             for _, done in batch:
@@ -199,7 +208,6 @@ async def commit_in_groups(path: Path, writers, payloads):
         for number in range(writers):
             nursery.start_soon(write, payloads[number::writers])
         nursery.start_soon(commit_all)
-    connection.close()
     return transactions
 
 

@@ -286,6 +286,62 @@ async def _postgres(storage, database, rounds):
     print(f"  save {_spread(ours)}; bare {_spread(bare)}; ratio of medians {_middle(ours) / _middle(bare):.2f}")
 
 
+def postgres_group(_folder, rounds):
+    """Rows a second of concurrent saves on that server, against a bare writer that groups as well, an insert for each row."""
+    import psycopg
+    from psycopg import sql
+
+    from tests import postgres as server
+
+    with server.running_server() as dsn, server.fresh_database(dsn) as database:
+        database.execute("ALTER SYSTEM RESET fsync")
+        database.execute("SELECT pg_reload_conf()")
+        with (
+            PostgresCheckpointStorage(database.dsn, schema=database.schema) as storage,
+            psycopg.connect(database.server, autocommit=True) as connection,
+        ):
+            trio.run(storage.list)
+            connection.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(database.schema)))
+            connection.execute("CREATE TABLE bare (position bigserial PRIMARY KEY, payload bytea)")
+            for writers in (10, 100, 500):
+                _postgres_group(storage, connection, writers, rounds)
+
+
+def _postgres_group(storage, connection, writers, rounds):
+    def insert(payloads):
+        with connection.transaction():
+            for payload in payloads:
+                connection.execute("INSERT INTO bare (payload) VALUES (%s)", (payload,))
+
+    taken = []
+    for number in range(rounds):
+        payloads = [os.urandom(1_000) for _ in range(ROWS)]
+        with Span() as ours:
+            trio.run(_save_all, storage, writers, payloads, f"{writers}-{number}")
+        with Span() as bare:
+            trio.run(limits.write_in_groups, insert, writers, payloads)
+        taken.append((ROWS / ours.wall, ROWS / bare.wall))
+    ours, bare = zip(*taken, strict=True)
+    print(
+        f"  {writers:5,} writers, {ROWS:,} rows: saves {_middle(ours):7,.0f} rows/s; bare {_middle(bare):7,.0f}, ratio "
+        f"{_ratio(ours, bare)}",
+        flush=True,
+    )
+
+
+async def _save_all(storage, writers, payloads, name):
+    each = len(payloads) // writers
+
+    async def write(number):
+        parent = None
+        for place, payload in enumerate(payloads[number * each : (number + 1) * each]):
+            parent = (await storage.save(commit(f"{name}-{number}", place, parent, payload))).id
+
+    async with trio.open_nursery() as nursery:
+        for number in range(writers):
+            nursery.start_soon(write, number)
+
+
 async def _timed(work, *args, **options):
     began = time.perf_counter()
     await work(*args, **options)
@@ -307,7 +363,7 @@ def _spread(times):
     return f"p50 {_middle(found):.2f}, p99 {high:.2f}, most {found[-1]:.2f} ms"
 
 
-PARTS = {each.__name__: each for each in (superstep, group, syncs, head, pages, postgres)}
+PARTS = {each.__name__: each for each in (superstep, group, syncs, head, pages, postgres, postgres_group)}
 
 
 def main():

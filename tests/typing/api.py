@@ -343,7 +343,7 @@ def storages_are_storages() -> list[CheckpointStorage]:
     memory = InMemoryCheckpointStorage(max_payload=1_000)
     encrypted = EncryptedStorage(memory, keys={"2026-11": bytes(32)}, current="2026-11")
     EncryptedStorage(memory, keys={"2026-11": "secret"}, current="2026-11")  # type: ignore[dict-item]
-    postgres = PostgresCheckpointStorage("dbname=work", schema="mine", lease_ttl=60, statement_timeout=5)
+    postgres = PostgresCheckpointStorage("dbname=work", schema="mine", lease_ttl=60, max_payload=1_000)
     PostgresCheckpointStorage()  # type: ignore[call-arg]
     return [memory, SqliteCheckpointStorage("file.db", max_payload=1_000), encrypted, postgres]
 

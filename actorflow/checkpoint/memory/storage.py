@@ -222,13 +222,14 @@ class InMemoryCheckpointStorage(StorageTools):
         ]
 
     def _row(self, record: _Record) -> StoredRow:
-        info = record.info
+        info, fault = record.info, commit_rules.payload_fault(len(record.payload), self._max_payload)
         return StoredRow(
             position=record.position,
             checkpoint_id=info.id,
             workflow_id=info.workflow_id,
-            info=info,
-            payload=record.payload,
+            info=None if fault else info,
+            damage=fault,
+            payload=b"" if fault else record.payload,
             full=record.full,
             seal=record.seal,
             refers_to=None if info.parent_id is None else repr(info.parent_id),

@@ -13,7 +13,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from itertools import zip_longest
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import outcome
 import psycopg
@@ -25,7 +26,7 @@ from actorflow.checkpoint.postgres.errors import WORTH_ANOTHER_TRY, explain, unk
 from actorflow.checkpoint.postgres.server import Server, cancel, has_died
 from actorflow.errors import CheckpointError, InternalError
 
-__all__ = ["Blocked", "Sessions", "Work"]
+__all__ = ["Blocked", "Joint", "Sessions", "Work"]
 
 T = TypeVar("T")
 Work = Callable[[psycopg.Connection], T]
@@ -34,6 +35,23 @@ _TRIES = 8
 
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+_OTHER_TABLES = (pg.UndefinedTable, pg.UndefinedColumn)
+
+
+@runtime_checkable
+class Joint(Protocol):
+    """A piece of work that is cheaper together with others of its kind."""
+
+    @property
+    def queue(self) -> str:
+        """What it queues for: those with the same are done one after the other."""
+
+    def __call__(self, connection: psycopg.Connection, /) -> Any:
+        """Do it by itself."""
+
+    def together(self, connection: psycopg.Connection, works: Sequence[Any], /) -> list[Any]:
+        """Do several at once, each of another queue; returns their results."""
 
 
 class Blocked(Exception):  # noqa: N818  # a reason to go another way, that reaches no user
@@ -168,39 +186,51 @@ class Sessions:
     @contextmanager
     def _session(self, interruption: Interruption) -> Iterator[psycopg.Connection]:
         interruption.check()
-        connection, closings = self._take()
+        with self._lock:
+            closings = self._closings
+        connection = self._take()
+        usable = connection is not None
+        if connection is None:
+            connection = self._open()
         try:
             with interruption.cancelling_by(partial(cancel, connection)):
+                if not usable:  # in here, because others may be at it for as long as a migration takes
+                    self._set_up(connection)
+                    usable = True
                 yield connection
         except psycopg.Error as error:
             if interruption.asked and not interruption.passed:
                 raise Interrupted from None
-            if connection.closed:
+            if connection.closed or not usable:
                 raise _SessionFailed(explain(error, self._server.place)) from error
-            if isinstance(error, pg.UndefinedTable):
-                connection.close()  # the next one sets the schema up again
+            if isinstance(error, _OTHER_TABLES):
+                connection.close()  # the next one looks at the version, and sets the schema up again
             raise
         finally:
-            self._put_back(connection, closings)
+            if usable:
+                self._put_back(connection, closings)
+            else:
+                connection.close()
 
-    def _take(self) -> tuple[psycopg.Connection, int]:
+    def _take(self) -> psycopg.Connection | None:
         while True:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
-                closings = self._closings
-            if connection is None:
-                return self._open(), closings
-            if not has_died(connection):
-                return connection, closings
+            if connection is None or not has_died(connection):
+                return connection
             connection.close()
 
     def _open(self) -> psycopg.Connection:
         try:
             return self._server.connect()
-        except CheckpointError as error:
-            raise _SessionFailed(error) from error
         except psycopg.Error as error:
             raise _SessionFailed(explain(error, self._server.place)) from error
+
+    def _set_up(self, connection: psycopg.Connection) -> None:
+        try:
+            self._server.set_up(connection)
+        except CheckpointError as error:
+            raise _SessionFailed(error) from error
 
     def _put_back(self, connection: psycopg.Connection, closings: int) -> None:
         usable = _is_at_rest(connection)
@@ -212,7 +242,27 @@ class Sessions:
 
 
 def _all(batch: Sequence[Work[Any]], connection: psycopg.Connection) -> list[outcome.Outcome[Any]]:
-    return [outcome.Value(work(connection)) for work in batch]
+    results: dict[int, Any] = {}
+    for places in _rounds(batch):
+        works = [batch[place] for place in places]
+        first = works[0]
+        if len(works) > 1 and isinstance(first, Joint):
+            results.update(zip(places, first.together(connection, works), strict=True))
+        else:
+            results[places[0]] = first(connection)
+    return [outcome.Value(results[place]) for place in range(len(batch))]
+
+
+def _rounds(batch: Sequence[Work[Any]]) -> Iterator[list[int]]:
+    """Places in a batch, such that each round is one piece of work, or several that are cheaper together."""
+    queues: dict[str, list[int]] = {}
+    for place, work in enumerate(batch):
+        if isinstance(work, Joint):
+            queues.setdefault(work.queue, []).append(place)
+        else:
+            yield [place]
+    for row in zip_longest(*queues.values()):
+        yield [place for place in row if place is not None]
 
 
 def _is_at_rest(connection: psycopg.Connection) -> bool:

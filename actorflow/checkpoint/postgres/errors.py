@@ -30,6 +30,7 @@ _WAYS_OUT: tuple[tuple[type[psycopg.Error], str], ...] = (
     (pg.InvalidCatalogName, "does not exist; create the database first"),
     (pg.InsufficientPrivilege, "may not be used so by this role; grant it the schema, or CREATE on the database"),
     (pg.UndefinedTable, "lost its tables since it was opened; the next call sets it up again"),
+    (pg.UndefinedColumn, "has other tables than when it was opened; the next call looks which, and what it may do"),
     (pg.ReadOnlySqlTransaction, "cannot be written: it is a standby, or read-only; name the primary in the DSN"),
     (pg.TooManyConnections, "has no connection left; raise max_connections, or close what else is connected"),
     (pg.DiskFull, "cannot grow: the disk is full; make room and try again"),

@@ -7,7 +7,7 @@ looking through all of them is cheaper than an index more for every one written.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -21,12 +21,15 @@ _NOTHING = 0
 
 _INSERT = "INSERT INTO journal (workflow, follows, place, payload) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING"
 
-_READ = """
-    SELECT place, payload FROM journal
-    WHERE workflow = (SELECT key FROM workflow WHERE id = %s)
-      AND follows = CASE WHEN %s::bytea IS NULL THEN 0 ELSE (SELECT position FROM checkpoint WHERE id = %s) END
-    ORDER BY place
+_ROWS: LiteralString = """
+    SELECT {wanted} FROM journal
+    WHERE workflow = (SELECT key FROM workflow WHERE id = %(workflow_id)s)
+      AND follows = CASE WHEN %(head)s::bytea IS NULL THEN 0 ELSE (SELECT position FROM checkpoint WHERE id = %(head)s) END
 """
+
+_READ = _ROWS.format(wanted="place, payload") + " ORDER BY place"
+
+_LARGEST = _ROWS.format(wanted="place, octet_length(payload)") + " ORDER BY 2 DESC LIMIT 1"
 
 _FOLLOWED = """
     SELECT DISTINCT j.follows
@@ -56,13 +59,18 @@ def write(
 
 
 def read(
-    connection: psycopg.Connection, workflow_id: str, checkpoint_id: CheckpointID | str | None
+    connection: psycopg.Connection, workflow_id: str, checkpoint_id: CheckpointID | str | None, max_payload: int
 ) -> list[JournalEntry]:
-    """Entries of one superstep, in order."""
+    """Entries of one superstep, in order; refused as a whole if one of them is larger than would be saved."""
     if not commit_rules.is_storable(workflow_id) or not commit_rules.is_storable(checkpoint_id or ""):
         return []
-    name = None if checkpoint_id is None else checkpoint_id.encode()
-    rows: list[Any] = connection.execute(_READ, (workflow_id.encode(), name, name), binary=True).fetchall()
+    names = {"workflow_id": workflow_id.encode(), "head": None if checkpoint_id is None else checkpoint_id.encode()}
+    largest: Any = connection.execute(_LARGEST, names, binary=True).fetchone()
+    if largest is None:
+        return []
+    place, size = largest
+    commit_rules.refuse_stored(f"journal entry {place} of workflow {workflow_id!r}", size, max_payload)
+    rows: list[Any] = connection.execute(_READ, names, binary=True).fetchall()
     head = None if checkpoint_id is None else CheckpointID(checkpoint_id)
     return [
         JournalEntry(workflow_id=workflow_id, checkpoint_id=head, index=index, payload=payload)

@@ -6,6 +6,7 @@ told by one clock. Only under a MockClock, in tests, the virtual time is handed 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, LiteralString
 
 import attrs
@@ -20,6 +21,7 @@ __all__ = [
     "COLUMNS",
     "WorkflowRow",
     "acquire",
+    "add_all",
     "check_may_write",
     "lock",
     "lock_or_add",
@@ -41,6 +43,8 @@ _LOOK: LiteralString = f"SELECT {COLUMNS} FROM workflow w WHERE w.id = %(id)s"  
 _LOCK: LiteralString = _LOOK + " FOR UPDATE"
 
 _ADD = "INSERT INTO workflow (id) VALUES (%s) ON CONFLICT DO NOTHING"
+
+_ADD_ALL = "INSERT INTO workflow (id) SELECT unnest(%b::bytea[]) ON CONFLICT DO NOTHING"
 
 _GRANT = """
     UPDATE workflow SET epoch = nextval('lease_epoch'), owner = %s, host = %s, process = %s, ttl = %s,
@@ -125,6 +129,12 @@ def lock_or_add(connection: psycopg.Connection, workflow_id: str, now: float | N
             return locked
         connection.execute(_ADD, (workflow_id.encode(),))
     raise InternalError(f"the row of workflow {workflow_id!r} was dropped {_TRIES} times while this wanted to lock it")
+
+
+def add_all(connection: psycopg.Connection, workflow_ids: Sequence[str]) -> None:
+    """Add the rows of workflow ids that have none."""
+    names = sorted(workflow_id.encode() for workflow_id in workflow_ids)  # the same order for all, or they deadlock
+    connection.execute(_ADD_ALL, (names,))
 
 
 def lock_to_write(

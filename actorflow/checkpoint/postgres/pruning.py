@@ -34,7 +34,9 @@ _CANDIDATES = """
 
 _CHILDREN = "SELECT position, is_full FROM checkpoint WHERE parent = %s ORDER BY position FOR UPDATE"
 
-_PAYLOAD = "SELECT payload FROM checkpoint WHERE position = %s"
+_PAYLOAD = """
+    SELECT octet_length(payload), CASE WHEN octet_length(payload) <= %s THEN payload END FROM checkpoint WHERE position = %s
+"""
 
 _CUT_OFF = "UPDATE checkpoint SET parent = NULL, derived_from = %s, seal = %s WHERE position = %s"
 
@@ -44,19 +46,27 @@ _CUT_OFF_AND_REWRITE = """
 
 
 def prune_step(
-    connection: psycopg.Connection, wanted: Pruning, workflow_id: str | None, since: PruneStep, now: float | None
+    connection: psycopg.Connection,
+    wanted: Pruning,
+    workflow_id: str | None,
+    since: PruneStep,
+    *,
+    max_payload: int,
+    now: float | None,
 ) -> PruneStep:
     """Do the next part of a prune."""
     if workflow_id is not None and not commit_rules.is_storable(workflow_id):
         return PruneStep(done=True)
     kept = journal.followed_by_runs(connection, now)
-    return walk(_Rows(connection, None if workflow_id is None else workflow_id.encode()), wanted, kept, since, STEP)
+    rows = _Rows(connection, None if workflow_id is None else workflow_id.encode(), max_payload)
+    return walk(rows, wanted, kept, since, STEP)
 
 
 @attrs.frozen
 class _Rows:
     connection: psycopg.Connection
     workflow_id: bytes | None
+    max_payload: int
 
     def next_workflow(self, after: int) -> int | None:
         row = self.connection.execute(_NEXT_WORKFLOW, (after, self.workflow_id, self.workflow_id)).fetchone()
@@ -85,8 +95,11 @@ class _Rows:
         info = attrs.evolve(header_at(self.connection, child), parent_id=None, derived_from=parent_id)
         name = parent_id.encode()
         if is_full:
-            row: Any = self.connection.execute(_PAYLOAD, (child,), binary=True).fetchone()
-            self.connection.execute(_CUT_OFF, (name, reseal(info, row[0], full=True), child))
+            row: Any = self.connection.execute(_PAYLOAD, (self.max_payload, child), binary=True).fetchone()
+            size, payload = row
+            commit_rules.refuse_stored(f"checkpoint {info.id!r}", size, self.max_payload)
+            self.connection.execute(_CUT_OFF, (name, reseal(info, payload, full=True), child))
             return
-        payload = standing_alone(info.id, chain_of(self.connection, info.id))
+        payload = standing_alone(info.id, chain_of(self.connection, info.id, self.max_payload))
+        commit_rules.check_payload(f"checkpoint {info.id!r}", payload, self.max_payload)
         self.connection.execute(_CUT_OFF_AND_REWRITE, (name, reseal(info, payload, full=True), payload, child))

@@ -26,17 +26,22 @@ _NAMES = (
     *("created_at", "sequence", "derived_from", "format_version"),
 )
 
+_MAY_BE_NULL = ("payload", "digest", "seal", "parent", "derived_from")
+"""The payload where it is too large: the server lets no row be without one."""
+
 _PAGE: LiteralString = """
-    SELECT c.position, c.id, w.id, c.payload, c.is_full, c.digest, c.seal, c.parent, d.name, r.id, r.graph_signature,
+    SELECT c.position, octet_length(c.payload), c.id, w.id,
+           CASE WHEN octet_length(c.payload) <= %s THEN c.payload END, c.is_full, c.digest, c.seal, c.parent, d.name, r.id, r.graph_signature,
            r.workflow, r.definition, c.workflow, c.definition, c.superstep, c.kind, c.created_at, c.sequence,
            c.derived_from, c.format_version, p.position, p.id, q.id, p.digest
-    FROM checkpoint c
+    FROM (SELECT c.position FROM checkpoint c WHERE c.position > %s {only} ORDER BY c.position LIMIT %s) page
+    JOIN checkpoint c ON c.position = page.position
     LEFT JOIN workflow w ON w.key = c.workflow
     LEFT JOIN definition d ON d.key = c.definition
     LEFT JOIN run r ON r.key = c.run
     LEFT JOIN checkpoint p ON p.position = c.parent
     LEFT JOIN workflow q ON q.key = p.workflow
-    WHERE c.position > %s {only} ORDER BY c.position LIMIT %s
+    ORDER BY c.position
 """
 
 _ALL = _PAGE.format(only="")
@@ -65,28 +70,31 @@ _LEASES_OF_NOTHING = """
 """
 
 
-def read(connection: psycopg.Connection, after: int, limit: int, workflow_id: str | None) -> list[StoredRow]:
-    """A page of rows in order of writing."""
+def read(
+    connection: psycopg.Connection, after: int, limit: int, workflow_id: str | None, max_payload: int
+) -> list[StoredRow]:
+    """A page of rows in order of writing; of a payload that is too large only the size."""
     if workflow_id is not None and not commit_rules.is_storable(workflow_id):
         return []
     with connection.cursor("page", binary=True) as cursor:
         cursor.itersize = _FETCHED
         if workflow_id is None:
-            cursor.execute(_ALL, (after, limit))
+            cursor.execute(_ALL, (max_payload, after, limit))
         else:
-            cursor.execute(_OF_WORKFLOW, (after, workflow_id.encode(), limit))
-        return page_of(map(_row, cursor), limit)
+            cursor.execute(_OF_WORKFLOW, (max_payload, after, workflow_id.encode(), limit))
+        return page_of((_row(values, max_payload) for values in cursor), limit)
 
 
-def _row(values: Any) -> StoredRow:
-    position, *found = values
+def _row(values: Any, max_payload: int) -> StoredRow:
+    position, size, *found = values
     count = len(_NAMES)
-    return row_of(position, dict(zip(_NAMES, found[:count], strict=True)), found[count:], _null_fault(found[:count]))
+    fault = _null_fault(found[:count]) or commit_rules.payload_fault(size, max_payload)
+    return row_of(position, dict(zip(_NAMES, found[:count], strict=True)), found[count:], fault)
 
 
 def _null_fault(found: list[Any]) -> str:
     for name, value in zip(_NAMES, found, strict=True):
-        if value is None and name not in ("digest", "seal", "parent", "derived_from"):
+        if value is None and name not in _MAY_BE_NULL:
             return f"its {name} is not there"
     return ""
 

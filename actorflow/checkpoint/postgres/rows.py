@@ -1,4 +1,4 @@
-"""Checkpoints as rows: every statement that reads or writes one. All are called inside a transaction."""
+"""Checkpoints as rows: every statement that reads or deletes one. All are called inside a transaction."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ import psycopg
 
 from actorflow.checkpoint import commit_rules
 from actorflow.checkpoint.deltas import merge, unpack_delta
-from actorflow.checkpoint.digests import chained
-from actorflow.checkpoint.headers import KINDS, Page, digest_in, header_of
+from actorflow.checkpoint.headers import Page, header_of
 from actorflow.checkpoint.postgres import journal, leases
-from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit
-from actorflow.clock import microseconds
+from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo
 
 __all__ = [
     "chain_of",
     "children",
     "delete",
     "drop_unused_run",
+    "find_header",
     "header_at",
-    "insert",
     "latest",
     "lineage",
     "list_headers",
@@ -30,6 +28,7 @@ __all__ = [
 ]
 
 _ALL = 2**63 - 1
+_LONGEST_CHAIN = 16
 
 _HEADERS: LiteralString = """
     {line}
@@ -55,6 +54,17 @@ _LATEST = _HEADERS.format(
 
 _CHILDREN = _HEADERS.format(line="", source="checkpoint c", rest="WHERE c.parent = %s ORDER BY c.position")
 
+# Which ones is decided before anything is joined: the planner takes each workflow id for one of average length, and would
+# rather sort a long one as a whole than walk its index for a page.
+_LIST: LiteralString = _HEADERS.format(
+    line="",
+    source="""
+    (SELECT c.position FROM checkpoint c WHERE {wanted} ORDER BY c.position DESC LIMIT %s::bigint) page
+    JOIN checkpoint c ON c.position = page.position
+    """,
+    rest="ORDER BY c.position DESC",
+)
+
 _LINEAGE = _HEADERS.format(
     line="""
     WITH RECURSIVE line (position, parent) AS (
@@ -67,128 +77,59 @@ _LINEAGE = _HEADERS.format(
     rest="ORDER BY c.position DESC",
 )
 
-_CHAIN = """
+_LINE: LiteralString = """
     WITH RECURSIVE line (position, parent, is_full) AS (
         SELECT position, parent, is_full FROM checkpoint WHERE id = %s
         UNION ALL
         SELECT c.position, c.parent, c.is_full
         FROM line JOIN checkpoint c ON c.position = line.parent WHERE NOT line.is_full
     )
-    SELECT c.payload, c.is_full FROM line JOIN checkpoint c ON c.position = line.position ORDER BY c.position
+    SELECT {wanted} FROM line JOIN checkpoint c ON c.position = line.position
 """
 
-# A session that waits for the row sees all the rest as it was before. What somebody else wrote meanwhile then violates a
-# unique or foreign key at the insert, and a second look sees it; the lease is in the row itself and is never out of date.
-_LOCK_AND_LOOK: LiteralString = f"""
-    SELECT {leases.COLUMNS}, EXISTS (SELECT FROM checkpoint WHERE id = %(id)s), p.position, q.id, p.digest, r.key, r.definition,
-           (SELECT coalesce(max(sequence), 0) + 1 FROM checkpoint WHERE workflow = w.key)
-    FROM workflow w
-    LEFT JOIN checkpoint p ON p.id = %(parent)s
-    LEFT JOIN workflow q ON q.key = p.workflow
-    LEFT JOIN definition d ON d.name = %(name)s
-    LEFT JOIN run r ON r.workflow = w.key AND r.id = %(run)s AND r.definition = d.key
-        AND r.graph_signature = %(signature)s
-    WHERE w.id = %(workflow_id)s FOR UPDATE OF w
-"""  # noqa: S608 - of constants
+_CHAIN = _LINE.format(wanted="c.payload, c.is_full") + " ORDER BY c.position"
 
-_INSERT = """
-    WITH done AS (DELETE FROM journal WHERE workflow = %(workflow)s)
-    INSERT INTO checkpoint (id, parent, workflow, definition, run, sequence, superstep, kind, created_at, derived_from,
-                            format_version, digest, is_full, payload)
-    VALUES (%(id)s, %(parent)s, %(workflow)s, %(definition)s, %(run)s, %(sequence)s, %(superstep)s, %(kind)s,
-            %(created_at)s, %(derived_from)s, %(format_version)s, %(digest)s, %(is_full)s, %(payload)s)
-"""
+# The lengths of values that lie apart are known without fetching them.
+_CHAIN_SIZES = _LINE.format(wanted="max(octet_length(c.payload)), sum(octet_length(c.payload))::bigint")
 
 
-def insert(connection: psycopg.Connection, commit: Commit, now: float | None, place: str) -> CheckpointInfo:
-    """Write one checkpoint and give it its sequence; or return the header that is there."""
-    info = commit.info
-    *columns, there, parent, parent_workflow, parent_digest, run, definition, sequence = _look(connection, info, now)
-    locked = leases.row_of(info.workflow_id, columns)
-    overtakes = leases.check_may_write(locked, commit.lease)
-    if there:
-        header = _header(connection.execute(_FIND_HEADER, (info.id.encode(),), binary=True).fetchone())
-        commit_rules.check_same(header, commit, place)
-        return header
-    commit_rules.check_parent(commit, _text(parent_workflow), place)
-    if run is None:
-        run, definition = _add_run(connection, info, locked.key)
-    parent_digest = digest_in(parent_digest, info.parent_id)
-    info = chained(attrs.evolve(info, sequence=sequence), commit.payload, commit.full, parent_digest)
-    values = {
-        "id": info.id.encode(),
-        "parent": parent,
-        "workflow": locked.key,
-        "definition": definition,
-        "run": run,
-        "sequence": sequence,
-        "superstep": info.superstep,
-        "kind": KINDS.index(info.kind),
-        "created_at": microseconds(info.created_at),
-        "derived_from": _bytes(info.derived_from),
-        "format_version": info.format_version,
-        "digest": bytes.fromhex(info.digest),
-        "is_full": commit.full,
-        "payload": commit.payload,
-    }
-    connection.execute(_INSERT, values)
-    if overtakes:
-        locked.end_lease(connection)
-    return info
-
-
-def _look(connection: psycopg.Connection, info: CheckpointInfo, now: float | None) -> Any:
-    names = {
-        "now": now,
-        "id": info.id.encode(),
-        "parent": _bytes(info.parent_id),
-        "workflow_id": info.workflow_id.encode(),
-        "name": info.workflow_name.encode(),
-        "run": info.run_id.encode(),
-        "signature": info.graph_signature.encode(),
-    }
-    row = connection.execute(_LOCK_AND_LOOK, names, binary=True).fetchone()
-    if row is None:
-        leases.lock_or_add(connection, info.workflow_id, now)
-        row = connection.execute(_LOCK_AND_LOOK, names, binary=True).fetchone()
-    return row
-
-
-def _add_run(connection: psycopg.Connection, info: CheckpointInfo, workflow: int) -> tuple[int, int]:
-    name = info.workflow_name.encode()
-    connection.execute("INSERT INTO definition (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,))
-    definition = _value(connection, "SELECT key FROM definition WHERE name = %s", name)
-    values = (info.run_id.encode(), workflow, definition, info.graph_signature.encode())
-    add = "INSERT INTO run (id, workflow, definition, graph_signature) VALUES (%s, %s, %s, %s) RETURNING key"
-    return _value(connection, add, *values), definition
-
-
-def load(connection: psycopg.Connection, checkpoint_id: CheckpointID | str, place: str) -> Checkpoint:
+def load(connection: psycopg.Connection, checkpoint_id: CheckpointID | str, max_payload: int, place: str) -> Checkpoint:
     """Read one checkpoint: its header, and the rows from its nearest full ancestor on."""
     row = None
     if commit_rules.is_storable(checkpoint_id):
         row = connection.execute(_FIND_HEADER, (checkpoint_id.encode(),), binary=True).fetchone()
     if row is None:
         raise commit_rules.not_found(checkpoint_id, place)
-    return _with_contents(connection, _header(row))
+    return _with_contents(connection, _header(row), max_payload)
 
 
-def latest(connection: psycopg.Connection, workflow_id: str) -> Checkpoint | None:
+def latest(connection: psycopg.Connection, workflow_id: str, max_payload: int) -> Checkpoint | None:
     """Read the checkpoint with the highest sequence of a workflow id."""
     if not commit_rules.is_storable(workflow_id):
         return None
     row = connection.execute(_LATEST, (workflow_id.encode(),), binary=True).fetchone()
-    return None if row is None else _with_contents(connection, _header(row))
+    return None if row is None else _with_contents(connection, _header(row), max_payload)
 
 
-def _with_contents(connection: psycopg.Connection, info: CheckpointInfo) -> Checkpoint:
-    contents = merge(unpack_delta(payload, is_full) for payload, is_full in chain_of(connection, info.id))
+def _with_contents(connection: psycopg.Connection, info: CheckpointInfo, max_payload: int) -> Checkpoint:
+    chain = chain_of(connection, info.id, max_payload)
+    contents = merge(unpack_delta(payload, is_full) for payload, is_full in chain)
     return Checkpoint(**attrs.asdict(info, recurse=False), contents=contents)
 
 
-def chain_of(connection: psycopg.Connection, checkpoint_id: str) -> Iterator[tuple[bytes, bool]]:
-    """Payloads from the nearest full ancestor of a checkpoint to itself, and whether each is full."""
-    rows: list[Any] = connection.execute(_CHAIN, (checkpoint_id.encode(),), binary=True).fetchall()
+def chain_of(connection: psycopg.Connection, checkpoint_id: str, max_payload: int) -> Iterator[tuple[bytes, bool]]:
+    """Payloads from the nearest full ancestor of a checkpoint to itself, and whether each is full.
+
+    Raises:
+        CheckpointError: One of them is larger than would be saved, or all are many times larger than any that this
+            package would write.
+    """
+    name = (checkpoint_id.encode(),)
+    sizes: Any = connection.execute(_CHAIN_SIZES, name, binary=True).fetchone()
+    commit_rules.refuse_stored(f"a row that checkpoint {checkpoint_id!r} stands on", sizes[0], max_payload)
+    # A chain grows to ten times the state it stands for (see the ledger), and a full checkpoint of that has to fit.
+    commit_rules.refuse_chain(sizes[1], _LONGEST_CHAIN * max_payload)
+    rows: list[Any] = connection.execute(_CHAIN, name, binary=True).fetchall()
     return iter(rows)
 
 
@@ -209,9 +150,7 @@ def list_headers(connection: psycopg.Connection, page: Page, place: str) -> list
             return []
         conditions.append("c.definition = (SELECT key FROM definition WHERE name = %s)")
         values.append(page.workflow_name.encode())
-    order: LiteralString = "c.position" if page.workflow_id is None else "c.sequence"
-    rest: LiteralString = "WHERE {} ORDER BY {} DESC LIMIT %s::bigint".format(" AND ".join(conditions), order)
-    query = _HEADERS.format(line="", source="checkpoint c", rest=rest)
+    query = _LIST.format(wanted=" AND ".join(conditions))
     limit = None if page.limit is None else min(page.limit, _ALL)
     return _headers(connection.execute(query, (*values, limit), binary=True))
 
@@ -275,12 +214,9 @@ def _value(connection: psycopg.Connection, statement: LiteralString, *values: by
     return int(row[0])
 
 
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
-
-
-def _text(name: bytes | None) -> str | None:
-    return None if name is None else name.decode()
+def find_header(connection: psycopg.Connection, checkpoint_id: CheckpointID) -> CheckpointInfo:
+    """The header of a checkpoint that is there."""
+    return _header(connection.execute(_FIND_HEADER, (checkpoint_id.encode(),), binary=True).fetchone())
 
 
 def header_at(connection: psycopg.Connection, position: int) -> CheckpointInfo:

@@ -9,6 +9,8 @@ has a lower one, so ancestry has no cycles and any listing has a total order wit
 
 A row of ``workflow`` is what writers of one workflow id queue for (``FOR UPDATE``), and it holds the lease; the epoch is
 drawn from a sequence, which never gives a number twice.
+
+The second version adds the index by which the checkpoints of one workflow id are paged through in order of writing.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
+from actorflow.checkpoint.migrations import Versions, later_version, take_steps
 from actorflow.errors import CheckpointError
 
 __all__ = ["SCHEMA_VERSION", "set_up", "vacuum"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the tables below, kept in ``actorflow_schema``; a schema of a later one is refused."""
 
 _FIRST: tuple[LiteralString, ...] = (
@@ -89,7 +92,9 @@ _FIRST: tuple[LiteralString, ...] = (
     """,
 )
 
-_VERSIONS = (_FIRST,)
+_PAGES = ("CREATE INDEX checkpoint_by_workflow ON checkpoint (workflow, position)",)
+
+_VERSIONS: Versions[psycopg.Connection] = (_FIRST, _PAGES)
 """What makes each version of the one before; the first one's is nothing."""
 
 _TABLES = ("checkpoint", "journal", "run", "definition", "workflow")
@@ -109,11 +114,13 @@ def set_up(connection: psycopg.Connection, schema: str, place: str) -> None:
     version = _version(connection, place)
     if version is None or version < SCHEMA_VERSION:
         with connection.transaction():
-            connection.execute("SET LOCAL lock_timeout = 0")  # whoever is before us makes what we want to make
+            # Whoever is before us makes what we want to make, and to build an index anew takes what it takes.
+            connection.execute("SET LOCAL lock_timeout = 0")
+            connection.execute("SET LOCAL statement_timeout = 0")
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SET_UP_LOCK,))
             _migrate(connection, schema, place)
     elif version > SCHEMA_VERSION:
-        raise _later(version, place)
+        raise later_version(place, version, SCHEMA_VERSION)
 
 
 def vacuum(connection: psycopg.Connection) -> int:
@@ -138,12 +145,10 @@ def _migrate(connection: psycopg.Connection, schema: str, place: str) -> None:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
     version = _version(connection, place) or 0
     if version > SCHEMA_VERSION:
-        raise _later(version, place)
+        raise later_version(place, version, SCHEMA_VERSION)
     if version == 0:
         _refuse_foreign(connection, schema, place)
-    for statements in _VERSIONS[version:]:
-        for statement in statements:
-            connection.execute(statement)
+    take_steps(connection, _VERSIONS, version)
     connection.execute("UPDATE actorflow_schema SET version = %s", (SCHEMA_VERSION,))
 
 
@@ -172,10 +177,3 @@ def _refuse_foreign(connection: psycopg.Connection, schema: str, place: str) -> 
             f"{place} holds {row[0]} tables, indexes or views of another program; it was left as it is: give the "
             f"checkpoints a schema of their own"
         )
-
-
-def _later(version: int, place: str) -> CheckpointError:
-    return CheckpointError(
-        f"{place} was written by a later actorflow (schema version {version}, this one knows up to {SCHEMA_VERSION}); it "
-        f"was left as it is: upgrade actorflow, or use another schema"
-    )

@@ -32,6 +32,13 @@ _LIMITS = """
            set_config('idle_in_transaction_session_timeout', %s, false)
 """
 
+# All that is looked for has an index, and all that is paged through has one in its order. The planner sees tables as they
+# were when they were last analyzed, and keeps plans: one for a small table would go through the whole of what it becomes.
+_BY_INDEX = """
+    SELECT set_config(name, 'off', false)
+    FROM unnest(ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_hashjoin', 'enable_mergejoin']) name
+"""
+
 
 @attrs.frozen
 class Server:
@@ -54,10 +61,9 @@ class Server:
     place: str
 
     def connect(self) -> psycopg.Connection:
-        """Open a session, setting up the schema where it is missing.
+        """Open a session; `set_up` must follow before it is used.
 
         Raises:
-            CheckpointError: The schema is somebody else's, or of a later version.
             psycopg.Error: The server could not; see `explain`.
         """
         given = conninfo_to_dict(self.dsn)
@@ -67,12 +73,21 @@ class Server:
             path = sql.Identifier(self.schema).as_string(connection)
             limits = (self.lock_timeout, self.statement_timeout, self.idle_timeout)
             # A limit of 0 would be none at all.
+            connection.execute(_BY_INDEX)
             connection.execute(_LIMITS, (path, *(f"{max(1, round(limit * 1000))}ms" for limit in limits)))
-            set_up(connection, self.schema, self.place)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def set_up(self, connection: psycopg.Connection) -> None:
+        """Bring the schema to the present version where it is not.
+
+        Raises:
+            CheckpointError: The schema is somebody else's, or of a later version.
+            psycopg.Error: The server could not; see `explain`.
+        """
+        set_up(connection, self.schema, self.place)
 
 
 def name_of(dsn: str, schema: str) -> str:

@@ -20,6 +20,7 @@ from actorflow.checkpoint.interruptible_commit import InterruptibleGroupCommit
 from actorflow.checkpoint.interruption import run_interruptibly
 from actorflow.checkpoint.postgres import journal, leases, raw_rows, rows
 from actorflow.checkpoint.postgres.connections import Blocked, Sessions, Work
+from actorflow.checkpoint.postgres.insertion import Insertion
 from actorflow.checkpoint.postgres.pruning import prune_step
 from actorflow.checkpoint.postgres.schema import vacuum
 from actorflow.checkpoint.postgres.server import Server, name_of
@@ -39,6 +40,7 @@ _WAITERS = 4
 _BATCH_PATIENCE = 0.05
 _LONGEST = 1_000_000.0
 _LONGEST_NAME = 63
+_LARGEST_PAYLOAD = 1_000_000_000
 
 
 class PostgresCheckpointStorage(StorageTools):
@@ -69,6 +71,8 @@ class PostgresCheckpointStorage(StorageTools):
         lock_timeout: Seconds to wait for a row that another session has locked.
         statement_timeout: Seconds a statement may take.
         idle_timeout: Seconds a process may stand still in the middle of a transaction.
+        max_payload: Bytes that one checkpoint, or one entry of the journal, may take, at most 1,000,000,000; more is refused
+            when it is saved and before it is read. A full checkpoint holds the whole state, so that has to fit.
 
     Raises:
         ValueError: An argument is none of these.
@@ -84,8 +88,10 @@ class PostgresCheckpointStorage(StorageTools):
         lock_timeout: float = 10.0,
         statement_timeout: float = 60.0,
         idle_timeout: float = 5.0,
+        max_payload: int = commit_rules.MAX_PAYLOAD,
     ) -> None:
         lease_rules.check_ttl(lease_ttl)
+        commit_rules.check_max_payload(max_payload, _LARGEST_PAYLOAD)
         _check_schema(schema)
         limits = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout, "idle_timeout": idle_timeout}
         for name, value in limits.items():
@@ -105,6 +111,7 @@ class PostgresCheckpointStorage(StorageTools):
         self._reading = trio.CapacityLimiter(_READERS)
         self._waiting = trio.CapacityLimiter(_WAITERS)
         self._lease_ttl = float(lease_ttl)
+        self._max_payload = max_payload
 
     def __repr__(self) -> str:
         return f"<PostgresCheckpointStorage in {self._place}>"
@@ -125,15 +132,18 @@ class PostgresCheckpointStorage(StorageTools):
     async def save(self, commit: Commit) -> CheckpointInfo:
         """Write one checkpoint; see `CheckpointStorage.save`."""
         commit_rules.check_commit(commit)
-        return await self._write(partial(rows.insert, commit=commit, now=_virtual_time(), place=self._place))
+        commit_rules.check_size(commit, self._max_payload)
+        return await self._write(Insertion(commit, _virtual_time(), self._place))
 
     async def load(self, checkpoint_id: CheckpointID | str) -> Checkpoint:
         """Read one checkpoint with its contents; see `CheckpointStorage.load`."""
-        return await self._read(partial(rows.load, checkpoint_id=checkpoint_id, place=self._place))
+        return await self._read(
+            partial(rows.load, checkpoint_id=checkpoint_id, max_payload=self._max_payload, place=self._place)
+        )
 
     async def latest(self, *, workflow_id: str) -> Checkpoint | None:
         """Read the checkpoint with the highest sequence; see `CheckpointStorage.latest`."""
-        return await self._read(partial(rows.latest, workflow_id=workflow_id))
+        return await self._read(partial(rows.latest, workflow_id=workflow_id, max_payload=self._max_payload))
 
     async def list(
         self,
@@ -169,8 +179,8 @@ class PostgresCheckpointStorage(StorageTools):
         wanted = Pruning.asked(keep_last, older_than)
         deleted, step = 0, PruneStep()
         while not step.done:
-            work = partial(prune_step, wanted=wanted, workflow_id=workflow_id, since=step, now=_virtual_time())
-            step = await self._write_alone(work)
+            asked = partial(prune_step, wanted=wanted, workflow_id=workflow_id, max_payload=self._max_payload)
+            step = await self._write_alone(partial(asked, since=step, now=_virtual_time()))
             deleted += step.deleted
         return deleted
 
@@ -192,20 +202,23 @@ class PostgresCheckpointStorage(StorageTools):
         """Write entries of the journal, all or none; see `CheckpointStorage.write_journal`."""
         wanted = tuple(entries)
         commit_rules.check_entries(wanted, lease)
+        commit_rules.check_entry_sizes(wanted, self._max_payload)
         await self._write(partial(journal.write, entries=wanted, lease=lease, now=_virtual_time(), place=self._place))
 
     async def read_journal(
         self, workflow_id: str, checkpoint_id: CheckpointID | str | None
     ) -> builtins.list[JournalEntry]:
         """Entries of the superstep after a checkpoint; see `CheckpointStorage.read_journal`."""
-        return await self._read(partial(journal.read, workflow_id=workflow_id, checkpoint_id=checkpoint_id))
+        wanted = partial(journal.read, workflow_id=workflow_id, checkpoint_id=checkpoint_id)
+        return await self._read(partial(wanted, max_payload=self._max_payload))
 
     async def read_rows(
         self, after: int = 0, limit: int = 100, *, workflow_id: str | None = None
     ) -> builtins.list[StoredRow]:
         """A page of what is stored; see `CheckpointStorage.read_rows`."""
         commit_rules.check_limit(limit)
-        return await self._read(partial(raw_rows.read, after=after, limit=limit, workflow_id=workflow_id))
+        page = partial(raw_rows.read, after=after, limit=limit, workflow_id=workflow_id)
+        return await self._read(partial(page, max_payload=self._max_payload))
 
     async def inspect(self) -> builtins.list[Finding]:
         """Look for orphans; see `CheckpointStorage.inspect`. Files and indexes are for the tools of the server."""

@@ -29,6 +29,9 @@ class _Column:
 
     @property
     def selected(self) -> str:
+        if self.types == _BYTES:  # what is too large is not read; its length is known without
+            kept = f"CASE WHEN typeof({self.source}) = 'blob' AND length({self.source}) <= ?1 THEN {self.source} END"
+            return f"typeof({self.source}), {kept}"
         # Of any other type nothing is fetched: it could be text that is none.
         value = f"CAST({self.source} AS BLOB)" if "text" in self.types else self.source
         names = ", ".join(f"'{name}'" for name in self.types)
@@ -70,37 +73,42 @@ _OF_PARENT = """
 """
 
 _PAGE = f"""
-    SELECT c.position, {", ".join(column.selected for column in _COLUMNS)}, {_OF_PARENT}
+    SELECT c.position, length(c.payload), {", ".join(column.selected for column in _COLUMNS)}, {_OF_PARENT}
     FROM checkpoint c
     LEFT JOIN workflow w ON w.key = c.workflow
     LEFT JOIN definition d ON d.key = c.definition
     LEFT JOIN run r ON r.key = c.run
     LEFT JOIN checkpoint p ON p.position = c.parent
     LEFT JOIN workflow q ON q.key = p.workflow
-    WHERE c.position > ? {{only}} ORDER BY c.position LIMIT ?
+    WHERE c.position > ?2 {{only}} ORDER BY c.position LIMIT ?3
 """  # noqa: S608 - of constants
 
 _ALL = _PAGE.format(only="")
-_OF_WORKFLOW = _PAGE.format(only="AND +c.workflow = (SELECT key FROM workflow WHERE id = ?)")
+_OF_WORKFLOW = _PAGE.format(only="AND +c.workflow = (SELECT key FROM workflow WHERE id = ?4)")
 
 
-def read(connection: apsw.Connection, after: int, limit: int, workflow_id: str | None) -> list[StoredRow]:
-    """A page of rows in order of writing."""
+def read(
+    connection: apsw.Connection, after: int, limit: int, workflow_id: str | None, max_payload: int
+) -> list[StoredRow]:
+    """A page of rows in order of writing; of a payload that is too large only the size."""
     if workflow_id is not None and not commit_rules.is_storable(workflow_id):
         return []
     cursor = connection.cursor()
     try:
-        if workflow_id is None:
-            return page_of(map(_row, cursor.execute(_ALL, (after, limit))), limit)
-        return page_of(map(_row, cursor.execute(_OF_WORKFLOW, (after, workflow_id, limit))), limit)
+        asked = (max_payload, after, limit)
+        found = (
+            cursor.execute(_ALL, asked) if workflow_id is None else cursor.execute(_OF_WORKFLOW, (*asked, workflow_id))
+        )
+        return page_of((_row(values, max_payload) for values in found), limit)
     finally:
         cursor.close()  # a page that is full leaves rows unread
 
 
-def _row(values: Any) -> StoredRow:
-    position, *cells = values
+def _row(values: Any, max_payload: int) -> StoredRow:
+    position, size, *cells = values
     types, found, of_parent = cells[: 2 * _COUNT : 2], cells[1 : 2 * _COUNT : 2], cells[2 * _COUNT :]
-    return row_of(position, dict(zip(_NAMES, found, strict=True)), of_parent, _type_fault(types))
+    fault = _type_fault(types) or commit_rules.payload_fault(size, max_payload)
+    return row_of(position, dict(zip(_NAMES, found, strict=True)), of_parent, fault)
 
 
 def _type_fault(types: Sequence[str]) -> str:

@@ -15,7 +15,6 @@ from actorflow.checkpoint.headers import KINDS, Page, digest_in, header_of
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, Commit
 from actorflow.checkpoint.sqlite import journal, leases
 from actorflow.clock import microseconds
-from actorflow.errors import CheckpointError
 
 __all__ = [
     "chain_of",
@@ -166,11 +165,7 @@ def _check_chain(connection: apsw.Connection, position: int) -> None:
     # full checkpoint of that state had to be no longer than a row may be.
     most = 16 * connection.limit(apsw.SQLITE_LIMIT_LENGTH)
     ((size,),) = connection.execute(_CHAIN_SIZE, (position,))
-    if size > most:
-        raise CheckpointError(
-            f"the rows a checkpoint stands on hold {size} bytes, more than {most}; no actorflow wrote that with this "
-            f"max_payload: open it with a larger one, or take the checkpoint for damaged"
-        )
+    commit_rules.refuse_chain(size, most)
 
 
 def latest(connection: apsw.Connection, workflow_id: str, place: str) -> Checkpoint | None:

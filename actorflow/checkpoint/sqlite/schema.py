@@ -10,6 +10,7 @@ import apsw
 import attrs
 
 from actorflow.checkpoint.commit_rules import MAX_PAYLOAD
+from actorflow.checkpoint.migrations import later_version
 from actorflow.checkpoint.sqlite.tables import APPLICATION_ID, SCHEMA_VERSION, set_up
 from actorflow.errors import CheckpointError
 
@@ -72,17 +73,15 @@ class SqliteFile:
                 f"it was left as it is: give the checkpoints a file of their own"
             )
         if version > SCHEMA_VERSION:
-            raise CheckpointError(
-                f"{self.path} was written by a later actorflow (schema {version}, this one knows up to "
-                f"{SCHEMA_VERSION}); it was left as it is: upgrade actorflow, or use another file"
-            )
+            raise later_version(self.path, version, SCHEMA_VERSION)
 
     def _prepare(self, connection: apsw.Connection) -> None:
         # SQLite looks at the size of a row before it reads it, so that a hostile one costs no memory.
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, self.max_payload + _BESIDE_PAYLOAD)
         connection.set_busy_timeout(int(self.busy_timeout * 1000))
-        if connection.pragma("user_version") < SCHEMA_VERSION:
-            set_up(connection)
+        set_up(
+            connection, self.path
+        )  # it looks at the version again: a later one may be in the log beside the file only
         self._turn_on_wal(connection)
         connection.pragma("synchronous", self.synchronous)
         connection.pragma("foreign_keys", True)

@@ -187,7 +187,8 @@ class SqliteCheckpointStorage(StorageTools):
     ) -> builtins.list[StoredRow]:
         """A page of what is stored; see `CheckpointStorage.read_rows`."""
         commit_rules.check_limit(limit)
-        return await self._read(partial(raw_rows.read, after=after, limit=limit, workflow_id=workflow_id))
+        page = partial(raw_rows.read, after=after, limit=limit, workflow_id=workflow_id)
+        return await self._read(partial(page, max_payload=self._file.max_payload))
 
     async def inspect(self) -> builtins.list[Finding]:
         """SQLite's own check of the file, and a look for orphans; see `CheckpointStorage.inspect`."""

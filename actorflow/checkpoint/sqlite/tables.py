@@ -10,18 +10,22 @@ row numbers besides the unique key: without them rows of 1 to 2 KB would take tw
 
 ``digest`` and ``seal`` are the 32 bytes of `actorflow.checkpoint.digests`: no digest in what was written before the
 third version, no seal but in what was rewritten.
+
+The fourth version adds nothing to the third: it looks for files that were made while the second one was being written.
 """
 
 from __future__ import annotations
 
 import apsw
 
+from actorflow.checkpoint.migrations import Versions, later_version, take_steps
+
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "set_up"]
 
 APPLICATION_ID = 0x61637466
 """Marks a database file as ours ("actf"); SQLite keeps it in the file's header."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Version of the tables below, kept as ``user_version``; a file of a later one is refused."""
 
 _FIRST = (
@@ -122,22 +126,44 @@ _DIGESTS = (
     "CREATE INDEX checkpoint_by_run ON checkpoint (run)",
 )
 
-_VERSIONS = (_FIRST, _LEASES_AND_JOURNAL, _DIGESTS)
+
+def _name_processes(connection: apsw.Connection) -> None:
+    """Leases told nothing of the process that holds them when there first were any.
+
+    The column is added, not the table built anew: the counter that keeps SQLite from giving an epoch twice stays.
+    """
+    columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(lease)")]
+    if "process" not in columns:
+        connection.execute("ALTER TABLE lease ADD COLUMN process TEXT NOT NULL DEFAULT ''")
+
+
+_VERSIONS: Versions[apsw.Connection] = (_FIRST, _LEASES_AND_JOURNAL, _DIGESTS, (_name_processes,))
 """What makes each version of the one before; the first one's is nothing."""
 
 
-def set_up(connection: apsw.Connection) -> None:
-    """Bring a file to the present version, whole or not at all; other openers may try at the same time."""
+def set_up(connection: apsw.Connection, place: object) -> None:
+    """Bring a file to the present version, whole or not at all; other openers may try at the same time.
+
+    Raises:
+        CheckpointError: It is of a later version. It was left as it is.
+    """
+    if _version(connection, place) == SCHEMA_VERSION:
+        return
     # In a fresh file this is before write-ahead logging is turned on, so that the mark in the header is in the file
     # itself from its first page on, and a file without it is never half of ours.
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statements in _VERSIONS[connection.pragma("user_version") :]:
-            for statement in statements:
-                connection.execute(statement)
+        take_steps(connection, _VERSIONS, _version(connection, place))
         connection.pragma("user_version", SCHEMA_VERSION)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _version(connection: apsw.Connection, place: object) -> int:
+    version = int(connection.pragma("user_version"))
+    if version > SCHEMA_VERSION:
+        raise later_version(place, version, SCHEMA_VERSION)
+    return version
