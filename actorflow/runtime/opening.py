@@ -25,7 +25,7 @@ from actorflow.core.snapshot import (
     Snapshot,
     inside,
 )
-from actorflow.core.subworkflows import LocatedRequest, SubWorkflowResponse, executor_of
+from actorflow.core.subworkflows import LocatedRequest, SubWorkflowResponse, executor_of, path_of
 from actorflow.core.trials import Trials
 from actorflow.core.types import compile_type, describe
 from actorflow.errors import (
@@ -226,32 +226,37 @@ def check_answer(requests: Mapping[str, LocatedRequest], request_id: str, value:
     located = requests.get(request_id)
     if located is None:
         raise RequestNotFoundError(request_id, tuple(requests))
-    return located, _fitting(located.request, value)
+    return located, _fitting(located, value)
 
 
-def _fitting(request: PendingRequest, value: Any) -> Any:
+def _fitting(located: LocatedRequest, value: Any) -> Any:
     """An answer as a value of the type that a request declares.
 
     Raises:
         ResponseTypeError: It does not fit.
     """
+    request = located.request
     if compile_type(request.response_type).matches(value):
         return value
     try:
         return coerce(value, request.response_type)
     except ValueError as error:
-        raise ResponseTypeError(
-            f"request {request.id!r} of executor {request.executor_id!r} is answered by "
-            f"{describe(request.response_type)}, not {type(value).__name__}: {error}"
-        ) from error
+        raise ResponseTypeError(f"{_answered_by(path_of(located.names), request, value)}: {error}") from error
 
 
-def check_input(nesting: Nesting, executor_id: str, snapshot: Snapshot, value: Any) -> None:
+def _answered_by(path: tuple[str, ...], request: PendingRequest, value: Any) -> str:
+    return (
+        f"request {request.id!r} of executor {'/'.join((*path, request.executor_id))!r} is answered by "
+        f"{describe(request.response_type)}, not {type(value).__name__}"
+    )
+
+
+def check_input(nesting: Nesting, path: tuple[str, ...], snapshot: Snapshot, value: Any) -> None:
     """Refuse an answer that an executor which holds a workflow cannot hand on. Any other message it can.
 
     Args:
         nesting: How it holds it.
-        executor_id: The executor.
+        path: The executors that nest it, outermost first, and at last the executor itself.
         snapshot: The state of the workflow that the executor is in.
         value: What was delivered to it.
 
@@ -262,17 +267,15 @@ def check_input(nesting: Nesting, executor_id: str, snapshot: Snapshot, value: A
     if nesting.propagates or not isinstance(value, SubWorkflowResponse):
         return
     child, *names = value.child.split(":")
-    inner = snapshot.children.get(child) if executor_of(child) == executor_id else None
+    inner = snapshot.children.get(child) if executor_of(child) == path[-1] else None
     asking = open_requests(nesting.scheme, inner) if inner is not None else ()
     requests = {each.request.id: each.request for each in asking if each.names == tuple(names)}
     request = requests.get(value.request_id)
     if request is None:
         raise RequestNotFoundError(value.request_id, tuple(requests))
     if not compile_type(request.response_type).matches(value.value):
-        raise ResponseTypeError(
-            f"request {request.id!r} of executor {request.executor_id!r} is answered by "
-            f"{describe(request.response_type)}, not {type(value.value).__name__}; respond with one"
-        )
+        within = (*path, *path_of(names))
+        raise ResponseTypeError(f"{_answered_by(within, request, value.value)}; respond with one")
 
 
 def answer_changes(snapshot: Snapshot, answers: Sequence[Answer]) -> Changes:
