@@ -29,7 +29,11 @@ class StorageTools:
         ones were pruned. What was gone back from is no part of it; `CheckpointStorage.list` has that as well.
 
         Returns:
-            The headers; none if the workflow id has no checkpoint.
+            The headers; none if the workflow id has no checkpoint, as `CheckpointStorage.latest` and
+            `CheckpointStorage.list` have none: an id may be one that is about to begin.
+
+        Raises:
+            CheckpointError: The storage failed.
         """
         for latest in await self.list(workflow_id=workflow_id, limit=1):
             return (await self.lineage(latest.id))[::-1]
