@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import enum
+import re
 import sqlite3
 import struct
 import sys
@@ -327,6 +328,45 @@ async def test_a_row_beyond_the_limit_is_refused_before_it_is_read(tmp_path):
                 await careful.read_journal("workflow", "small")
         assert (await careful.load("small")).contents == {"state/last": b"small"}
         assert len(await careful.list()) == 2
+
+
+async def test_a_row_beyond_the_limit_is_a_finding_and_what_follows_it_is_looked_at(tmp_path):
+    with SqliteCheckpointStorage(tmp_path / "a.db") as generous:
+        await generous.save(make_commit("small"))
+        await generous.save(make_commit("large", "small", changed={"state/x": bytes(20_000_000)}))
+        await generous.save(make_commit("after", "large"))
+        await generous.save(make_commit("other", workflow_id="other"))
+        await generous.write_journal([make_entry(0, "small", payload=bytes(20_000_000))])
+        assert (await generous.fsck()).ok
+    with SqliteCheckpointStorage(tmp_path / "a.db", max_payload=1_000_000) as careful, within(seconds=10, megabytes=5):
+        for report in (await careful.fsck(), await careful.fsck(workflow_id="workflow")):
+            [finding] = report.findings
+            assert (finding.kind, finding.checkpoint_id, finding.workflow_id) == ("row", "large", "workflow")
+            assert re.search(r"its payload takes 200\d{5} bytes.*larger max_payload", finding.detail)
+        assert [row.checkpoint_id for row in await careful.read_rows()] == ["small", "large", "after", "other"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "field"),
+    [
+        ("UPDATE checkpoint SET id = printf('%.*c', 3000000, 'x') WHERE id = 'small'", "id"),
+        ("UPDATE checkpoint SET digest = zeroblob(3000000) WHERE id = 'small'", "digest"),
+        ("UPDATE workflow SET id = printf('%.*c', 3000000, 'x') WHERE id = 'workflow'", "workflow id"),
+        ("UPDATE run SET graph_signature = printf('%.*c', 3000000, 'x')", "graph signature"),
+    ],
+)
+async def test_a_field_beyond_the_limit_is_a_finding(tmp_path, statement, field):
+    with SqliteCheckpointStorage(tmp_path / "a.db") as generous:
+        await generous.save(make_commit("small"))
+        await generous.save(make_commit("child", "small"))
+        await generous.write_journal([make_entry(0, "child")])
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute(statement)
+    connection.close()
+    with SqliteCheckpointStorage(tmp_path / "a.db", max_payload=1_000_000) as careful, within(seconds=10, megabytes=5):
+        findings = (await careful.fsck()).findings
+    assert any(each.kind == "row" and f"its {field} takes 3000000 bytes" in each.detail for each in findings)
 
 
 async def test_a_chain_beyond_any_that_is_written_is_refused_before_it_is_read(tmp_path):
