@@ -414,5 +414,13 @@ async def test_a_checkpoint_of_an_unknown_format_is_refused(version):
     info = attrs.evolve(commit.info, format_version=version, graph_signature=workflow.graph_signature)
     await storage.save(attrs.evolve(commit, info=info))
 
-    with pytest.raises(CheckpointError, match=f"written in format {version}, this version of actorflow reads 1 to 1"):
+    await storage.save(make_commit("b"))
+    refused = f"written in format {version}, this version of actorflow reads 1 to 1"
+    with pytest.raises(CheckpointError, match=f"{refused}; resume it"):
         await workflow.run(checkpoint_id="a")
+    with pytest.raises(CheckpointError, match=f"{refused}; fork it"):
+        await storage.fork("a", workflow_id="fork")
+    for pair in ("ab", "ba"):
+        with pytest.raises(CheckpointError, match=f"{refused}; compare it"):
+            await storage.diff(*pair)
+    assert await storage.list("fork") == []

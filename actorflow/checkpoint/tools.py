@@ -53,6 +53,7 @@ class StorageTools:
         Raises:
             CheckpointNotFoundError: There is none of that id.
             CodecError: One of them is damaged.
+            CheckpointError: One of them was written in a format that this version does not know.
             StateTypeError: Two of the types have one stored name.
         """
         codec = GenericCodec(types)
@@ -88,7 +89,8 @@ class StorageTools:
             CodecError: A value cannot be stored; its path says which.
             CheckpointNotFoundError: There is no such checkpoint.
             LeaseHeldError: Somebody advances that workflow id.
-            CheckpointError: The workflow id has checkpoints already; or it could not be written.
+            CheckpointError: The workflow id has checkpoints already; the original was written in a format that this version
+                does not know; or it could not be written.
         """
         return await forking.fork(self, checkpoint_id, workflow_id, {} if state is None else state, types)
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import attrs
 
+from actorflow.checkpoint.formats import check_format
 from actorflow.checkpoint.ledger import Ledger
-from actorflow.checkpoint.records import FORMAT_VERSION, Checkpoint, CheckpointID, CheckpointKind
+from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointKind
 from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.coercion.answers import coerce
 from actorflow.core.effects import REMOVED, Delivery, PendingRequest
@@ -29,7 +30,6 @@ from actorflow.core.subworkflows import LocatedRequest, SubWorkflowResponse, exe
 from actorflow.core.trials import Trials
 from actorflow.core.types import compile_type, describe
 from actorflow.errors import (
-    CheckpointError,
     CheckpointNotFoundError,
     GraphMismatchError,
     MessageTypeError,
@@ -367,7 +367,7 @@ def decode_checkpoint(definition: Definition, checkpoint: Checkpoint) -> Snapsho
         CheckpointError: It was written in a format that this version does not know.
         CodecError: It cannot be decoded.
     """
-    _check_format(checkpoint)
+    check_format(checkpoint, "resume")
     if not definition.may_restore(checkpoint.graph_signature):
         raise GraphMismatchError(
             f"checkpoint {checkpoint.id!r} of workflow {checkpoint.workflow_name!r} was made by a graph with signature "
@@ -380,14 +380,6 @@ def decode_checkpoint(definition: Definition, checkpoint: Checkpoint) -> Snapsho
     if checkpoint.graph_signature != definition.signature:
         _check_belongs(checkpoint, snapshot, definition)
     return snapshot
-
-
-def _check_format(checkpoint: Checkpoint) -> None:
-    if not 1 <= checkpoint.format_version <= FORMAT_VERSION:
-        raise CheckpointError(
-            f"checkpoint {checkpoint.id!r} was written in format {checkpoint.format_version}, this version of actorflow "
-            f"reads 1 to {FORMAT_VERSION}; resume it with the version that wrote it, or a newer one"
-        )
 
 
 def _check_belongs(checkpoint: Checkpoint, snapshot: Snapshot, definition: Definition) -> None:
