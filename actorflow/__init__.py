@@ -14,6 +14,7 @@ from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.core.subworkflows import SubWorkflowRequest, SubWorkflowResponse
 from actorflow.core.timers import RequestTimeout
+from actorflow.durability import Durability
 from actorflow.events import WorkflowRunState
 from actorflow.executors.context import WorkflowContext
 from actorflow.executors.decorators import handler, response_handler
@@ -22,7 +23,7 @@ from actorflow.executors.function import executor
 from actorflow.executors.workflow_executor import WorkflowExecutor
 from actorflow.graph.edges import Case, Default
 from actorflow.policy import ExecutorFailure, RateLimit, RestartIntensity, Retry, SupervisionPolicy
-from actorflow.runtime.explanation import Explanation
+from actorflow.runtime.explanation import Explanation, HeldLease, Inbox, OpenRequest, WaitingJoin, WaitingTimer
 from actorflow.runtime.run import Run, RunResult
 from actorflow.workflow import LATEST, Workflow
 
@@ -38,11 +39,15 @@ __all__ = [
     "CheckpointInfo",
     "CheckpointStorage",
     "Default",
+    "Durability",
     "EncryptedStorage",
     "Executor",
     "ExecutorFailure",
     "Explanation",
+    "HeldLease",
     "InMemoryCheckpointStorage",
+    "Inbox",
+    "OpenRequest",
     "RateLimit",
     "RequestTimeout",
     "RestartIntensity",
@@ -54,6 +59,8 @@ __all__ = [
     "SubWorkflowResponse",
     "SupervisionPolicy",
     "Upcaster",
+    "WaitingJoin",
+    "WaitingTimer",
     "Workflow",
     "WorkflowBuilder",
     "WorkflowContext",

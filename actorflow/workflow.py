@@ -6,12 +6,13 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import trio
 
 from actorflow.checkpoint.records import CheckpointID, CheckpointKind
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.durability import Durability, checked_durability
 from actorflow.errors import WorkflowBusyError
 from actorflow.events import WorkflowRunState
 from actorflow.runtime.claim import Claim
@@ -30,7 +31,6 @@ from actorflow.runtime.opening import (
     responses_run_changes,
 )
 from actorflow.runtime.ownership import RunToken
-from actorflow.runtime.recorder import Durability
 from actorflow.runtime.run import Run, RunResult
 from actorflow.runtime.runner import Runner
 from actorflow.runtime.standing import Standing
@@ -39,7 +39,6 @@ from actorflow.workflow_view import WorkflowView
 
 __all__ = ["LATEST", "Workflow"]
 
-_DurabilityName = Literal["superstep", "async", "exit", "delivery"]
 _NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 _BUFFER = 64
 
@@ -65,7 +64,7 @@ class Workflow(WorkflowView):
         responses: Mapping[str, Any] | None = None,
         checkpoint_id: CheckpointID | str | Latest | None = None,
         checkpoint_storage: CheckpointStorage | None = None,
-        durability: _DurabilityName | None = None,
+        durability: Durability | None = None,
         config: Mapping[str, Any] | None = None,
         wait: bool = False,
     ) -> RunResult:
@@ -123,7 +122,7 @@ class Workflow(WorkflowView):
         responses: Mapping[str, Any] | None = None,
         checkpoint_id: CheckpointID | str | Latest | None = None,
         checkpoint_storage: CheckpointStorage | None = None,
-        durability: _DurabilityName | None = None,
+        durability: Durability | None = None,
         config: Mapping[str, Any] | None = None,
         wait: bool = False,
         buffer: int | None = _BUFFER,
@@ -192,7 +191,7 @@ class Workflow(WorkflowView):
         responses: Mapping[str, Any] | None = None,
         checkpoint_id: CheckpointID | str | Latest | None = None,
         checkpoint_storage: CheckpointStorage | None = None,
-        durability: _DurabilityName | None = None,
+        durability: Durability | None = None,
         config: Mapping[str, Any] | None = None,
         wait: bool = False,
         buffer: int | None = _BUFFER,
@@ -254,22 +253,17 @@ class Workflow(WorkflowView):
         responses: Mapping[str, Any] | None,
         checkpoint_id: CheckpointID | str | Latest | None,
         checkpoint_storage: CheckpointStorage | None,
-        durability: str | None,
+        durability: Durability | None,
         config: Mapping[str, Any] | None,
         *,
         wait: bool,
     ) -> RunArguments:
-        try:
-            when = Durability(durability or "superstep")
-        except ValueError:
-            known = ", ".join(repr(each.value) for each in Durability)
-            raise ValueError(f"durability={durability!r} is unknown; give one of {known}") from None
         arguments = RunArguments(
             message=message,
             responses=responses,
             checkpoint_id=checkpoint_id,
             storage=checkpoint_storage if checkpoint_storage is not None else self._storage,
-            durability=when,
+            durability=checked_durability(durability),
             config=_NO_CONFIG if config is None else config,
             wait=wait,
         )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 
 import attrs
 import pytest
@@ -14,6 +15,7 @@ import pytest
 import actorflow
 from actorflow import errors, events, testing
 from actorflow.events import WorkflowEvent
+from actorflow.runtime import explanation
 
 PUBLIC = (actorflow, errors, events, testing)
 EVENTS = [getattr(events, name) for name in events.__all__ if name.endswith("Event")]
@@ -142,6 +144,45 @@ def test_signatures_begin_as_documented(function, names):
 
     assert [name for name in found if name in names] == names
     assert all(found[name].kind is inspect.Parameter.KEYWORD_ONLY for name in found if name not in names)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        actorflow.Workflow.run,
+        actorflow.Workflow.start,
+        actorflow.Workflow.stream,
+        testing.crash_everywhere,
+        testing.rehydrate_everywhere,
+        testing.survive_chaos,
+    ],
+    ids=lambda function: function.__qualname__,
+)
+def test_every_durability_is_annotated_by_the_name_that_is_exported(function):
+    annotation = inspect.get_annotations(inspect.unwrap(function))["durability"]
+
+    assert annotation.removesuffix(" | None") == "Durability"
+    assert get_args(actorflow.Durability) == ("superstep", "async", "exit", "delivery")
+
+
+def test_the_parts_of_an_explanation_are_exported():
+    hints = inspect.get_annotations(actorflow.Explanation)
+    parts = {part for part in explanation.__all__ if any(part in hint for hint in hints.values())}
+
+    assert parts == {"HeldLease", "Inbox", "OpenRequest", "WaitingJoin", "WaitingTimer"}
+    assert parts <= set(actorflow.__all__)
+
+
+@pytest.mark.parametrize("durability", ["", "sometimes", 3, [], False])
+async def test_an_unknown_durability_is_refused_by_name(durability):
+    @actorflow.executor
+    async def step(message: str) -> None: ...
+
+    workflow = actorflow.WorkflowBuilder(name="w", start_executor=step).build()
+    with pytest.raises(
+        ValueError, match=r"durability=.* is unknown; give one of 'superstep', 'async', 'exit', 'delivery'"
+    ):
+        await workflow.run("a", durability=durability)
 
 
 def test_stream_and_start_take_all_that_run_takes():

@@ -29,6 +29,7 @@ from actorflow.core.snapshot import (
 from actorflow.core.subworkflows import LocatedRequest, SubWorkflowResponse, executor_of, path_of
 from actorflow.core.trials import Trials
 from actorflow.core.types import compile_type, describe
+from actorflow.durability import Durability
 from actorflow.errors import (
     CheckpointNotFoundError,
     GraphMismatchError,
@@ -42,7 +43,6 @@ from actorflow.graph.routing import Dropped
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.journal import read_journal
 from actorflow.runtime.places import section_at
-from actorflow.runtime.recorder import Durability
 from actorflow.runtime.standing import Standing
 from actorflow.runtime.storing import storage_errors
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Protocol
 
 import attrs
@@ -29,26 +28,18 @@ from actorflow.checkpoint.ledger import Ledger, Staged
 from actorflow.checkpoint.records import CheckpointID, CheckpointInfo, CheckpointKind, Commit, Lease
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.core.snapshot import Changes
+from actorflow.durability import Durability
 from actorflow.errors import CheckpointError, CheckpointNotFoundError, LeaseLostError
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.standing import Standing
 
-__all__ = ["Durability", "Recorder", "RecorderPort"]
+__all__ = ["Recorder", "RecorderPort"]
 
 GRACE = 5.0
 """Seconds a save may take that must be finished after a cancellation."""
 
 
-class Durability(StrEnum):
-    """When commits are written."""
-
-    SUPERSTEP = "superstep"
-    ASYNC = "async"
-    EXIT = "exit"
-    DELIVERY = "delivery"
-
-
-_AT_ONCE = (Durability.SUPERSTEP, Durability.DELIVERY)
+_AT_ONCE: tuple[Durability, ...] = ("superstep", "delivery")
 
 
 class RecorderPort(Protocol):
@@ -139,7 +130,7 @@ class Recorder:
             await self._commit_now(ledger, mark, changes, superstep, before)
             return
         self._apply_unsaved(mark, changes, superstep)
-        if self.durability is Durability.ASYNC:
+        if self.durability == "async":
             self._saving = self._stage()
             self.start_soon(self._save_in_background, self._saving, name=f"save superstep {superstep}")
 

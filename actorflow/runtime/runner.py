@@ -51,7 +51,7 @@ from actorflow.runtime.leasing import LeaseKeeper
 from actorflow.runtime.limits import SuperstepLimits
 from actorflow.runtime.logs import log_superstep
 from actorflow.runtime.opening import Opening, RunArguments, answer_changes, requests_of
-from actorflow.runtime.recorder import GRACE, Durability, Recorder
+from actorflow.runtime.recorder import GRACE, Recorder
 from actorflow.runtime.run import Run, RunResult
 from actorflow.runtime.run_port import Ports
 from actorflow.runtime.supervision import Supervision
@@ -94,7 +94,7 @@ class Runner:
         self._emitter = Emitter(run.id, run.sink, core.standing.told)
         self._ports = Ports(core.places, core.standing, self._emitter, MappingProxyType(dict(arguments.config)))
         self._tree = Tree(core, self._ports)
-        keeps_each = arguments.durability is Durability.DELIVERY
+        keeps_each = arguments.durability == "delivery"
         self._keeping = keeping = Keeping(core, self._emitter, self._fail)
         self._supervision = Supervision(core.standing, keeping.keep)
         self._actors = ActorGroup(core.states, self._ports.at, self._supervision, keeping.keep if keeps_each else None)
