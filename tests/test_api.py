@@ -1,5 +1,6 @@
 """The public surface: the names users import, their signatures, and what importing costs."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -229,6 +230,25 @@ def test_the_runner_is_internal_but_can_be_imported_with_a_warning():
     assert "Runner" not in actorflow.__all__
 
 
+def test_names_are_imported_on_use_and_each_is_there():
+    assert modules_after("import actorflow") & {"trio", "attrs", "apsw", "structlog", "actorflow.workflow"} == set()
+    assert "trio" in modules_after("import actorflow; actorflow.Workflow")
+    for room in ("errors", "events", "storage", "testing"):
+        assert f"actorflow.{room}" in modules_after(f"import actorflow; actorflow.{room}.__all__")
+    assert {*actorflow.__all__, "PostgresCheckpointStorage", "errors", "events", "storage", "testing"} <= {
+        *dir(actorflow)
+    }
+
+
+def test_what_is_imported_on_use_is_what_type_checkers_are_told():
+    tree = ast.parse(Path(actorflow.__file__).read_text(encoding="utf-8"))
+    [told] = [node for node in tree.body if isinstance(node, ast.If)]
+    homes = {alias.name: node.module for node in told.body for alias in node.names}
+
+    assert homes == {**actorflow._HOME_OF, "PostgresCheckpointStorage": "actorflow.checkpoint.postgres.storage"}
+    assert {*homes} - {"PostgresCheckpointStorage"} == {*actorflow.__all__}
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'actorflow' has no attribute 'Runnner'"):
         actorflow.Runnner
@@ -261,7 +281,7 @@ def modules_after(statement):
 
 
 def test_importing_the_package_imports_no_face_and_no_test_tool():
-    imported = modules_after("import actorflow, actorflow.errors, actorflow.events")
+    imported = modules_after("from actorflow import *; import actorflow.errors, actorflow.events")
     imported -= modules_after("import structlog")  # takes rich, where it is installed
 
     unwanted = {
