@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from actorflow.graph.edges import Case, Default
     from actorflow.policy import ExecutorFailure, RateLimit, RestartIntensity, Retry, SupervisionPolicy
     from actorflow.runtime.explanation import Explanation, HeldLease, Inbox, OpenRequest, WaitingJoin, WaitingTimer
-    from actorflow.runtime.run import Run, RunResult
+    from actorflow.runtime.run import Run
+    from actorflow.runtime.run_result import RunResult
     from actorflow.workflow import LATEST, Workflow
 
 # PostgresCheckpointStorage is not among them: a star import must work without its extra.
@@ -98,7 +99,8 @@ _HOMES = {
         "WaitingJoin",
         "WaitingTimer",
     ),
-    "actorflow.runtime.run": ("Run", "RunResult"),
+    "actorflow.runtime.run": ("Run",),
+    "actorflow.runtime.run_result": ("RunResult",),
     "actorflow.workflow": ("LATEST", "Workflow"),
 }
 """Where names live. Imported on use, so that `actorflow --help` does not wait for trio, nor a program for what it does not use."""

@@ -31,7 +31,9 @@ from actorflow.runtime.opening import (
     responses_run_changes,
 )
 from actorflow.runtime.ownership import RunToken
-from actorflow.runtime.run import Run, RunResult
+from actorflow.runtime.run import Run
+from actorflow.runtime.run_core import RunCore
+from actorflow.runtime.run_result import RunResult
 from actorflow.runtime.runner import Runner
 from actorflow.runtime.standing import Standing
 from actorflow.runtime.workflow_core import WorkflowCore
@@ -102,7 +104,7 @@ class Workflow(WorkflowView):
         arguments = self._arguments(
             message, responses, checkpoint_id, checkpoint_storage, durability, config, wait=wait
         )
-        run = Run.logged(uuid.uuid4().hex)
+        run = RunCore.logged(uuid.uuid4().hex)
         async with self._claim(run, arguments) as claim:
             runner = await self._runner(run, arguments, claim, wait_for_responses=False)
             await runner.drive()
@@ -151,7 +153,7 @@ class Workflow(WorkflowView):
         arguments = self._arguments(
             message, responses, checkpoint_id, checkpoint_storage, durability, config, wait=wait
         )
-        run = Run.streamed(uuid.uuid4().hex, buffer)
+        run = RunCore.streamed(uuid.uuid4().hex, buffer)
         left: BaseException | None = None
         try:
             async with self._owned(run, arguments, wait_for_responses=wait_for_responses) as (runner, claim):
@@ -159,7 +161,7 @@ class Workflow(WorkflowView):
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(_drive, runner, claim, name=f"run:{run.id}")
                         try:
-                            yield run
+                            yield Run(run)
                         except BaseException as error:  # noqa: ASYNC103 - kept in `left`, and raised when the nursery has closed
                             if _is_cancellation(error):
                                 raise
@@ -207,9 +209,9 @@ class Workflow(WorkflowView):
         arguments = self._arguments(
             message, responses, checkpoint_id, checkpoint_storage, durability, config, wait=wait
         )
-        run = Run.streamed(uuid.uuid4().hex, buffer)
+        run = RunCore.streamed(uuid.uuid4().hex, buffer)
         async with self._owned(run, arguments, wait_for_responses=wait_for_responses) as (runner, _):
-            task_status.started(run)
+            task_status.started(Run(run))
             await runner.drive()
         del runner  # the failure's traceback leads to this frame
         if run.failure is not None:
@@ -274,7 +276,7 @@ class Workflow(WorkflowView):
     @asynccontextmanager
     @trio.lowlevel.enable_ki_protection
     async def _owned(
-        self, run: Run, arguments: RunArguments, *, wait_for_responses: bool
+        self, run: RunCore, arguments: RunArguments, *, wait_for_responses: bool
     ) -> AsyncIterator[tuple[Runner, Claim]]:
         began = False
         try:
@@ -286,14 +288,14 @@ class Workflow(WorkflowView):
             if not began:
                 run.never_began()
 
-    def _claim(self, run: Run, arguments: RunArguments) -> Claim:
+    def _claim(self, run: RunCore, arguments: RunArguments) -> Claim:
         return Claim(self._core.ownership, run.id, arguments.storage, arguments.wait)
 
-    async def _runner(self, run: Run, arguments: RunArguments, claim: Claim, *, wait_for_responses: bool) -> Runner:
+    async def _runner(self, run: RunCore, arguments: RunArguments, claim: Claim, *, wait_for_responses: bool) -> Runner:
         opening = await self._open(run, arguments)
         return Runner(self._core, run, arguments, opening, wait_for_responses=wait_for_responses, lease=claim.lease)
 
-    async def _open(self, run: Run, arguments: RunArguments) -> Opening:
+    async def _open(self, run: RunCore, arguments: RunArguments) -> Opening:
         core = self._core
         await core.states.remember_initial()
         if core.states.stale:

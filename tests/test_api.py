@@ -317,3 +317,16 @@ def test_the_pure_floors_import_no_trio():
     assert {name for name in imported if name.startswith("actorflow.")} <= {
         "actorflow.core", "actorflow.graph", "actorflow.errors", "actorflow.policy", *names,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("owner", "names"),
+    [
+        (actorflow.Run, "cancel events explain id outputs respond result status wait"),
+        (actorflow.RunResult, "checkpoint_id events intermediate_outputs outputs requests status supersteps"),
+    ],
+)
+def test_what_users_hold_shows_what_is_documented_and_nothing_of_the_runtime(owner, names):
+    fields = [field.name for field in attrs.fields(owner)] if attrs.has(owner) else []
+
+    assert sorted(name for name in {*dir(owner), *fields} if not name.startswith("_")) == names.split()
