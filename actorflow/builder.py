@@ -169,6 +169,10 @@ class WorkflowBuilder:
     def add_fan_out_edges(self, source: ExecutorLike, targets: Sequence[ExecutorLike]) -> Self:
         """Send every message of one executor to several.
 
+        Args:
+            source: Sends: an executor, a factory of one, or the id of one that was added.
+            targets: Each gets every message that it can take, in this order.
+
         Raises:
             EdgeGroupError: Fewer than two targets, or one twice.
         """
@@ -196,6 +200,10 @@ class WorkflowBuilder:
 
     def add_switch_case_edge_group(self, source: ExecutorLike, cases: Sequence[Case | Default]) -> Self:
         """Send each message to the target of the first case that holds, or else to the default's.
+
+        Args:
+            source: Sends.
+            cases: The arms, tried in this order; the last is the `Default`.
 
         Raises:
             SwitchCaseError: The Default is missing, doubled or not last, or there is no case.
@@ -229,6 +237,9 @@ class WorkflowBuilder:
 
     def add_chain(self, executors: Sequence[ExecutorLike]) -> Self:
         """Connect executors in a row.
+
+        Args:
+            executors: Each sends to the next one.
 
         Raises:
             EdgeGroupError: Fewer than two.

@@ -202,9 +202,24 @@ class Workflow(WorkflowView):
     ) -> None:
         """Run in the caller's nursery: ``run = await nursery.start(workflow.start, message)``.
 
-        The arguments are those of `stream`. Read ``run.events``, or give ``buffer=None``: events that nobody reads hold
-        the run back once the buffer is full. An exception of the run goes to whoever is in `Run.wait`, else to the
-        nursery. Cancelling the nursery cancels the run.
+        Read ``run.events``, or give ``buffer=None``: events that nobody reads hold the run back once the buffer is full. An
+        exception of the run goes to whoever is in `Run.wait`, else to the nursery. Cancelling the nursery cancels the run:
+        every actor has ended when the nursery has, and the workflow stands on its last committed superstep.
+
+        Args:
+            message: As for `run`, like the other arguments.
+            responses: See `run`.
+            checkpoint_id: See `run`.
+            checkpoint_storage: See `run`.
+            durability: See `run`.
+            config: See `run`.
+            wait: See `run`.
+            buffer: See `stream`.
+            wait_for_responses: See `stream`.
+            task_status: Given by ``nursery.start``, which returns the `Run` as soon as the workflow is owned.
+
+        Raises:
+            Exception: As `run` does.
         """
         arguments = self._arguments(
             message, responses, checkpoint_id, checkpoint_storage, durability, config, wait=wait

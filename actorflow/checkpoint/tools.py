@@ -26,7 +26,11 @@ class StorageTools:
         """What happened, in order: the lineage of the latest checkpoint of a workflow id, oldest first.
 
         It crosses branches: that of a fork begins with what the original did before. It begins later where the older
-        ones were pruned. What was gone back from is no part of it; `CheckpointStorage.list` has that as well.
+        ones were pruned. What was gone back from is no part of it; `CheckpointStorage.list` has that as well. It only
+        reads, so a cancellation leaves nothing behind.
+
+        Args:
+            workflow_id: Whose history.
 
         Returns:
             The headers; none if the workflow id has no checkpoint, as `CheckpointStorage.latest` and
@@ -42,7 +46,7 @@ class StorageTools:
     async def diff(
         self: CheckpointStorage, a: CheckpointID | str, b: CheckpointID | str, *, types: Iterable[object] = ()
     ) -> Diff:
-        """What differs between two checkpoints, of whatever workflow ids.
+        """What differs between two checkpoints, of whatever workflow ids. It only reads: cancel it at will.
 
         Args:
             a: The first.

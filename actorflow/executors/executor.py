@@ -80,21 +80,38 @@ class Executor:
     async def on_start(self, ctx: WorkflowContext[Any, Any]) -> None:
         """Prepare; runs in the actor's task before its first delivery of a run.
 
-        Not called in a run that delivers nothing to this executor. An error fails the run like a handler's.
+        Not called in a run that delivers nothing to this executor. An error fails the run like a handler's. If it is
+        cancelled, as when the run is, nothing was delivered, and `on_stop` is not called.
+
+        Args:
+            ctx: Has the run's `config`; without a delivery nothing can be sent or yielded.
         """
 
     async def on_stop(self, ctx: WorkflowContext[Any, Any]) -> None:
         """Clean up; runs in the actor's task when the run ends in any way, if `on_start` succeeded.
 
         After a failure or a cancellation it runs shielded, for at most the workflow's `cleanup_grace`. Not called when the process dies.
+
+        Args:
+            ctx: As for `on_start`.
         """
 
     async def on_checkpoint_save(self) -> Mapping[str, Any]:
-        """Return this executor's own state as a mapping of values the codec knows; called after each superstep it took part in."""
+        """Return this executor's own state as a mapping of values the codec knows; called after each superstep it took part in.
+
+        Called before the first run, too, for the state to begin with, and before a restore, to be able to undo it. If it
+        raises or is cancelled in a superstep, that is not committed.
+        """
         return {}
 
     async def on_checkpoint_restore(self, state: Mapping[str, Any]) -> None:
-        """Take back what `on_checkpoint_save` returned: on restore, and to roll back after a failure."""
+        """Take back what `on_checkpoint_save` returned: on restore, and to roll back after a failure.
+
+        It replaces the state as a whole: after a cancellation it may be called again.
+
+        Args:
+            state: What was returned.
+        """
 
     # For the runtime.
 
