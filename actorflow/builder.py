@@ -19,6 +19,7 @@ from actorflow.errors import (
 )
 from actorflow.executors.executor import Executor, check_executor
 from actorflow.executors.members import ExecutorLike, Members
+from actorflow.executors.own_state import has_typed_state, state_annotation
 from actorflow.executors.workflow_executor import WorkflowExecutor
 from actorflow.graph.edges import (
     Case,
@@ -317,7 +318,7 @@ class WorkflowBuilder:
             self._ids("output_from", self._output_from),
             self._ids("intermediate_output_from", self._intermediate_from),
         )
-        states = [type(each).state_annotation() for each in samples if each.has_typed_state]
+        states = [state_annotation(type(each)) for each in samples if has_typed_state(each)]
         annotations = [kind for each in samples for kind in each.handler_table.annotations]
         if senders:
             annotations.append(ExecutorFailure)

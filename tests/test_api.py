@@ -323,6 +323,10 @@ def test_the_pure_floors_import_no_trio():
     ("owner", "names"),
     [
         (actorflow.Run, "cancel events explain id outputs respond result status wait"),
+        (
+            actorflow.Executor,
+            "handler_table on_checkpoint_restore on_checkpoint_save on_start on_stop signature_name type_name",
+        ),
         (actorflow.RunResult, "checkpoint_id events intermediate_outputs outputs requests status supersteps"),
     ],
 )
