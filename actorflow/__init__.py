@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from actorflow.builder import WorkflowBuilder
-from actorflow.checkpoint.codec.upcasters import Upcaster
-from actorflow.checkpoint.encryption.storage import EncryptedStorage
-from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
-from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo
-from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
-from actorflow.checkpoint.storage import CheckpointStorage
-from actorflow.core.subworkflows import SubWorkflowRequest, SubWorkflowResponse
-from actorflow.core.timers import RequestTimeout
-from actorflow.events import WorkflowRunState
-from actorflow.executors.context import WorkflowContext
-from actorflow.executors.decorators import handler, response_handler
-from actorflow.executors.executor import Executor
-from actorflow.executors.function import executor
-from actorflow.executors.workflow_executor import WorkflowExecutor
-from actorflow.graph.edges import Case, Default
-from actorflow.policy import ExecutorFailure, RateLimit, RestartIntensity, Retry, SupervisionPolicy
-from actorflow.runtime.explanation import Explanation
-from actorflow.runtime.run import Run, RunResult
-from actorflow.workflow import LATEST, Workflow
-
 if TYPE_CHECKING:
+    from actorflow.builder import WorkflowBuilder
+    from actorflow.checkpoint.codec.upcasters import Upcaster
+    from actorflow.checkpoint.encryption.storage import EncryptedStorage
+    from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
     from actorflow.checkpoint.postgres.storage import PostgresCheckpointStorage as PostgresCheckpointStorage
+    from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo
+    from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
+    from actorflow.checkpoint.storage import CheckpointStorage
+    from actorflow.core.subworkflows import SubWorkflowRequest, SubWorkflowResponse
+    from actorflow.core.timers import RequestTimeout
+    from actorflow.durability import Durability
+    from actorflow.events import WorkflowRunState
+    from actorflow.executors.context import WorkflowContext
+    from actorflow.executors.decorators import handler, response_handler
+    from actorflow.executors.executor import Executor
+    from actorflow.executors.function import executor
+    from actorflow.executors.workflow_executor import WorkflowExecutor
+    from actorflow.graph.edges import Case, Default
+    from actorflow.policy import ExecutorFailure, RateLimit, RestartIntensity, Retry, SupervisionPolicy
+    from actorflow.runtime.explanation import Explanation, HeldLease, Inbox, OpenRequest, WaitingJoin, WaitingTimer
+    from actorflow.runtime.run import Run
+    from actorflow.runtime.run_result import RunResult
+    from actorflow.workflow import LATEST, Workflow
 
 # PostgresCheckpointStorage is not among them: a star import must work without its extra.
 __all__ = [
@@ -38,11 +40,15 @@ __all__ = [
     "CheckpointInfo",
     "CheckpointStorage",
     "Default",
+    "Durability",
     "EncryptedStorage",
     "Executor",
     "ExecutorFailure",
     "Explanation",
+    "HeldLease",
     "InMemoryCheckpointStorage",
+    "Inbox",
+    "OpenRequest",
     "RateLimit",
     "RequestTimeout",
     "RestartIntensity",
@@ -54,6 +60,8 @@ __all__ = [
     "SubWorkflowResponse",
     "SupervisionPolicy",
     "Upcaster",
+    "WaitingJoin",
+    "WaitingTimer",
     "Workflow",
     "WorkflowBuilder",
     "WorkflowContext",
@@ -64,14 +72,59 @@ __all__ = [
     "response_handler",
 ]
 
+_HOMES = {
+    "actorflow.builder": ("WorkflowBuilder",),
+    "actorflow.checkpoint.codec.upcasters": ("Upcaster",),
+    "actorflow.checkpoint.encryption.storage": ("EncryptedStorage",),
+    "actorflow.checkpoint.memory.storage": ("InMemoryCheckpointStorage",),
+    "actorflow.checkpoint.records": ("Checkpoint", "CheckpointID", "CheckpointInfo"),
+    "actorflow.checkpoint.sqlite.storage": ("SqliteCheckpointStorage",),
+    "actorflow.checkpoint.storage": ("CheckpointStorage",),
+    "actorflow.core.subworkflows": ("SubWorkflowRequest", "SubWorkflowResponse"),
+    "actorflow.core.timers": ("RequestTimeout",),
+    "actorflow.durability": ("Durability",),
+    "actorflow.events": ("WorkflowRunState",),
+    "actorflow.executors.context": ("WorkflowContext",),
+    "actorflow.executors.decorators": ("handler", "response_handler"),
+    "actorflow.executors.executor": ("Executor",),
+    "actorflow.executors.function": ("executor",),
+    "actorflow.executors.workflow_executor": ("WorkflowExecutor",),
+    "actorflow.graph.edges": ("Case", "Default"),
+    "actorflow.policy": ("ExecutorFailure", "RateLimit", "RestartIntensity", "Retry", "SupervisionPolicy"),
+    "actorflow.runtime.explanation": (
+        "Explanation",
+        "HeldLease",
+        "Inbox",
+        "OpenRequest",
+        "WaitingJoin",
+        "WaitingTimer",
+    ),
+    "actorflow.runtime.run": ("Run",),
+    "actorflow.runtime.run_result": ("RunResult",),
+    "actorflow.workflow": ("LATEST", "Workflow"),
+}
+"""Where names live. Imported on use, so that `actorflow --help` does not wait for trio, nor a program for what it does not use."""
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_ROOMS = ("errors", "events", "storage", "testing")
+
 
 def __getattr__(name: str) -> Any:
-    """Import what needs an extra on use, and give the internal Runner to whoever asks for it, with a warning."""
+    """Import a public name on use, and give the internal Runner to whoever asks for it, with a warning."""
+    if name in _HOME_OF:
+        found = globals()[name] = getattr(importlib.import_module(_HOME_OF[name]), name)
+        return found
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
     if name == "PostgresCheckpointStorage":
         return _postgres_storage()
     if name == "Runner":
         return _runner()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS, "PostgresCheckpointStorage"})
 
 
 def _postgres_storage() -> Any:

@@ -19,6 +19,7 @@ from actorflow.errors import (
 )
 from actorflow.executors.executor import Executor, check_executor
 from actorflow.executors.members import ExecutorLike, Members
+from actorflow.executors.own_state import has_typed_state, state_annotation
 from actorflow.executors.workflow_executor import WorkflowExecutor
 from actorflow.graph.edges import (
     Case,
@@ -169,6 +170,10 @@ class WorkflowBuilder:
     def add_fan_out_edges(self, source: ExecutorLike, targets: Sequence[ExecutorLike]) -> Self:
         """Send every message of one executor to several.
 
+        Args:
+            source: Sends: an executor, a factory of one, or the id of one that was added.
+            targets: Each gets every message that it can take, in this order.
+
         Raises:
             EdgeGroupError: Fewer than two targets, or one twice.
         """
@@ -196,6 +201,10 @@ class WorkflowBuilder:
 
     def add_switch_case_edge_group(self, source: ExecutorLike, cases: Sequence[Case | Default]) -> Self:
         """Send each message to the target of the first case that holds, or else to the default's.
+
+        Args:
+            source: Sends.
+            cases: The arms, tried in this order; the last is the `Default`.
 
         Raises:
             SwitchCaseError: The Default is missing, doubled or not last, or there is no case.
@@ -229,6 +238,9 @@ class WorkflowBuilder:
 
     def add_chain(self, executors: Sequence[ExecutorLike]) -> Self:
         """Connect executors in a row.
+
+        Args:
+            executors: Each sends to the next one.
 
         Raises:
             EdgeGroupError: Fewer than two.
@@ -306,7 +318,7 @@ class WorkflowBuilder:
             self._ids("output_from", self._output_from),
             self._ids("intermediate_output_from", self._intermediate_from),
         )
-        states = [type(each).state_annotation() for each in samples if each.has_typed_state]
+        states = [state_annotation(type(each)) for each in samples if has_typed_state(each)]
         annotations = [kind for each in samples for kind in each.handler_table.annotations]
         if senders:
             annotations.append(ExecutorFailure)

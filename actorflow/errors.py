@@ -17,6 +17,7 @@ __all__ = [
     "DuplicateExecutorError",
     "EdgeGroupError",
     "EncryptionKeyError",
+    "EventFormatError",
     "ExecutorReusedError",
     "ExecutorTimeoutError",
     "GraphConnectivityError",
@@ -210,6 +211,10 @@ class RequestIdError(ActorflowError, ValueError):
 
 class RunEndedError(ActorflowError, RuntimeError):
     """A run that has ended, or was made without an event channel, was asked for what it cannot do any more."""
+
+
+class EventFormatError(ActorflowError, ValueError):
+    """A text given to `actorflow.events.from_json` is not the JSON of an event."""
 
 
 class ExecutorTimeoutError(ActorflowError, TimeoutError):

@@ -381,6 +381,9 @@ def to_json(event: WorkflowEvent) -> str:
 
     Args:
         event: Any event.
+
+    Raises:
+        TypeError: It is no event.
     """
     return _FORM.write(event)
 
@@ -397,7 +400,9 @@ def from_json(text: str | bytes, types: Iterable[Any] = ()) -> WorkflowEvent:
         types: Classes that values may have, and users' own kinds of event.
 
     Raises:
-        ValueError: The text is not the JSON of an event, or two of the types have one name.
+        EventFormatError: The text is not the JSON of an event.
+        ValueError: Two of the types have one name, or one is no class.
+        TypeError: The text is neither str nor bytes.
     """
     event: WorkflowEvent = _FORM.read(text, types)
     return event

@@ -6,12 +6,13 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import trio
 
 from actorflow.checkpoint.records import CheckpointID, CheckpointKind
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.durability import Durability, checked_durability
 from actorflow.errors import WorkflowBusyError
 from actorflow.events import WorkflowRunState
 from actorflow.runtime.claim import Claim
@@ -30,8 +31,9 @@ from actorflow.runtime.opening import (
     responses_run_changes,
 )
 from actorflow.runtime.ownership import RunToken
-from actorflow.runtime.recorder import Durability
-from actorflow.runtime.run import Run, RunResult
+from actorflow.runtime.run import Run
+from actorflow.runtime.run_core import RunCore
+from actorflow.runtime.run_result import RunResult
 from actorflow.runtime.runner import Runner
 from actorflow.runtime.standing import Standing
 from actorflow.runtime.workflow_core import WorkflowCore
@@ -39,7 +41,6 @@ from actorflow.workflow_view import WorkflowView
 
 __all__ = ["LATEST", "Workflow"]
 
-_DurabilityName = Literal["superstep", "async", "exit", "delivery"]
 _NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 _BUFFER = 64
 
@@ -65,7 +66,7 @@ class Workflow(WorkflowView):
         responses: Mapping[str, Any] | None = None,
         checkpoint_id: CheckpointID | str | Latest | None = None,
         checkpoint_storage: CheckpointStorage | None = None,
-        durability: _DurabilityName | None = None,
+        durability: Durability | None = None,
         config: Mapping[str, Any] | None = None,
         wait: bool = False,
     ) -> RunResult:
@@ -103,7 +104,7 @@ class Workflow(WorkflowView):
         arguments = self._arguments(
             message, responses, checkpoint_id, checkpoint_storage, durability, config, wait=wait
         )
-        run = Run.logged(uuid.uuid4().hex)
+        run = RunCore.logged(uuid.uuid4().hex)
         async with self._claim(run, arguments) as claim:
             runner = await self._runner(run, arguments, claim, wait_for_responses=False)
             await runner.drive()
@@ -123,7 +124,7 @@ class Workflow(WorkflowView):
         responses: Mapping[str, Any] | None = None,
         checkpoint_id: CheckpointID | str | Latest | None = None,
         checkpoint_storage: CheckpointStorage | None = None,
-        durability: _DurabilityName | None = None,
+        durability: Durability | None = None,
         config: Mapping[str, Any] | None = None,
         wait: bool = False,
         buffer: int | None = _BUFFER,
@@ -152,7 +153,7 @@ class Workflow(WorkflowView):
         arguments = self._arguments(
             message, responses, checkpoint_id, checkpoint_storage, durability, config, wait=wait
         )
-        run = Run.streamed(uuid.uuid4().hex, buffer)
+        run = RunCore.streamed(uuid.uuid4().hex, buffer)
         left: BaseException | None = None
         try:
             async with self._owned(run, arguments, wait_for_responses=wait_for_responses) as (runner, claim):
@@ -160,7 +161,7 @@ class Workflow(WorkflowView):
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(_drive, runner, claim, name=f"run:{run.id}")
                         try:
-                            yield run
+                            yield Run(run)
                         except BaseException as error:  # noqa: ASYNC103 - kept in `left`, and raised when the nursery has closed
                             if _is_cancellation(error):
                                 raise
@@ -192,7 +193,7 @@ class Workflow(WorkflowView):
         responses: Mapping[str, Any] | None = None,
         checkpoint_id: CheckpointID | str | Latest | None = None,
         checkpoint_storage: CheckpointStorage | None = None,
-        durability: _DurabilityName | None = None,
+        durability: Durability | None = None,
         config: Mapping[str, Any] | None = None,
         wait: bool = False,
         buffer: int | None = _BUFFER,
@@ -201,16 +202,31 @@ class Workflow(WorkflowView):
     ) -> None:
         """Run in the caller's nursery: ``run = await nursery.start(workflow.start, message)``.
 
-        The arguments are those of `stream`. Read ``run.events``, or give ``buffer=None``: events that nobody reads hold
-        the run back once the buffer is full. An exception of the run goes to whoever is in `Run.wait`, else to the
-        nursery. Cancelling the nursery cancels the run.
+        Read ``run.events``, or give ``buffer=None``: events that nobody reads hold the run back once the buffer is full. An
+        exception of the run goes to whoever is in `Run.wait`, else to the nursery. Cancelling the nursery cancels the run:
+        every actor has ended when the nursery has, and the workflow stands on its last committed superstep.
+
+        Args:
+            message: As for `run`, like the other arguments.
+            responses: See `run`.
+            checkpoint_id: See `run`.
+            checkpoint_storage: See `run`.
+            durability: See `run`.
+            config: See `run`.
+            wait: See `run`.
+            buffer: See `stream`.
+            wait_for_responses: See `stream`.
+            task_status: Given by ``nursery.start``, which returns the `Run` as soon as the workflow is owned.
+
+        Raises:
+            Exception: As `run` does.
         """
         arguments = self._arguments(
             message, responses, checkpoint_id, checkpoint_storage, durability, config, wait=wait
         )
-        run = Run.streamed(uuid.uuid4().hex, buffer)
+        run = RunCore.streamed(uuid.uuid4().hex, buffer)
         async with self._owned(run, arguments, wait_for_responses=wait_for_responses) as (runner, _):
-            task_status.started(run)
+            task_status.started(Run(run))
             await runner.drive()
         del runner  # the failure's traceback leads to this frame
         if run.failure is not None:
@@ -254,22 +270,17 @@ class Workflow(WorkflowView):
         responses: Mapping[str, Any] | None,
         checkpoint_id: CheckpointID | str | Latest | None,
         checkpoint_storage: CheckpointStorage | None,
-        durability: str | None,
+        durability: Durability | None,
         config: Mapping[str, Any] | None,
         *,
         wait: bool,
     ) -> RunArguments:
-        try:
-            when = Durability(durability or "superstep")
-        except ValueError:
-            known = ", ".join(repr(each.value) for each in Durability)
-            raise ValueError(f"durability={durability!r} is unknown; give one of {known}") from None
         arguments = RunArguments(
             message=message,
             responses=responses,
             checkpoint_id=checkpoint_id,
             storage=checkpoint_storage if checkpoint_storage is not None else self._storage,
-            durability=when,
+            durability=checked_durability(durability),
             config=_NO_CONFIG if config is None else config,
             wait=wait,
         )
@@ -280,7 +291,7 @@ class Workflow(WorkflowView):
     @asynccontextmanager
     @trio.lowlevel.enable_ki_protection
     async def _owned(
-        self, run: Run, arguments: RunArguments, *, wait_for_responses: bool
+        self, run: RunCore, arguments: RunArguments, *, wait_for_responses: bool
     ) -> AsyncIterator[tuple[Runner, Claim]]:
         began = False
         try:
@@ -292,14 +303,14 @@ class Workflow(WorkflowView):
             if not began:
                 run.never_began()
 
-    def _claim(self, run: Run, arguments: RunArguments) -> Claim:
+    def _claim(self, run: RunCore, arguments: RunArguments) -> Claim:
         return Claim(self._core.ownership, run.id, arguments.storage, arguments.wait)
 
-    async def _runner(self, run: Run, arguments: RunArguments, claim: Claim, *, wait_for_responses: bool) -> Runner:
+    async def _runner(self, run: RunCore, arguments: RunArguments, claim: Claim, *, wait_for_responses: bool) -> Runner:
         opening = await self._open(run, arguments)
         return Runner(self._core, run, arguments, opening, wait_for_responses=wait_for_responses, lease=claim.lease)
 
-    async def _open(self, run: Run, arguments: RunArguments) -> Opening:
+    async def _open(self, run: RunCore, arguments: RunArguments) -> Opening:
         core = self._core
         await core.states.remember_initial()
         if core.states.stale:

@@ -1,5 +1,6 @@
 """The public surface: the names users import, their signatures, and what importing costs."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 
 import attrs
 import pytest
@@ -14,6 +16,7 @@ import pytest
 import actorflow
 from actorflow import errors, events, testing
 from actorflow.events import WorkflowEvent
+from actorflow.runtime import explanation
 
 PUBLIC = (actorflow, errors, events, testing)
 EVENTS = [getattr(events, name) for name in events.__all__ if name.endswith("Event")]
@@ -144,6 +147,45 @@ def test_signatures_begin_as_documented(function, names):
     assert all(found[name].kind is inspect.Parameter.KEYWORD_ONLY for name in found if name not in names)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        actorflow.Workflow.run,
+        actorflow.Workflow.start,
+        actorflow.Workflow.stream,
+        testing.crash_everywhere,
+        testing.rehydrate_everywhere,
+        testing.survive_chaos,
+    ],
+    ids=lambda function: function.__qualname__,
+)
+def test_every_durability_is_annotated_by_the_name_that_is_exported(function):
+    annotation = inspect.get_annotations(inspect.unwrap(function))["durability"]
+
+    assert annotation.removesuffix(" | None") == "Durability"
+    assert get_args(actorflow.Durability) == ("superstep", "async", "exit", "delivery")
+
+
+def test_the_parts_of_an_explanation_are_exported():
+    hints = inspect.get_annotations(actorflow.Explanation)
+    parts = {part for part in explanation.__all__ if any(part in hint for hint in hints.values())}
+
+    assert parts == {"HeldLease", "Inbox", "OpenRequest", "WaitingJoin", "WaitingTimer"}
+    assert parts <= set(actorflow.__all__)
+
+
+@pytest.mark.parametrize("durability", ["", "sometimes", 3, [], False])
+async def test_an_unknown_durability_is_refused_by_name(durability):
+    @actorflow.executor
+    async def step(message: str) -> None: ...
+
+    workflow = actorflow.WorkflowBuilder(name="w", start_executor=step).build()
+    with pytest.raises(
+        ValueError, match=r"durability=.* is unknown; give one of 'superstep', 'async', 'exit', 'delivery'"
+    ):
+        await workflow.run("a", durability=durability)
+
+
 def test_stream_and_start_take_all_that_run_takes():
     run = parameters(actorflow.Workflow.run)
 
@@ -188,6 +230,25 @@ def test_the_runner_is_internal_but_can_be_imported_with_a_warning():
     assert "Runner" not in actorflow.__all__
 
 
+def test_names_are_imported_on_use_and_each_is_there():
+    assert modules_after("import actorflow") & {"trio", "attrs", "apsw", "structlog", "actorflow.workflow"} == set()
+    assert "trio" in modules_after("import actorflow; actorflow.Workflow")
+    for room in ("errors", "events", "storage", "testing"):
+        assert f"actorflow.{room}" in modules_after(f"import actorflow; actorflow.{room}.__all__")
+    assert {*actorflow.__all__, "PostgresCheckpointStorage", "errors", "events", "storage", "testing"} <= {
+        *dir(actorflow)
+    }
+
+
+def test_what_is_imported_on_use_is_what_type_checkers_are_told():
+    tree = ast.parse(Path(actorflow.__file__).read_text(encoding="utf-8"))
+    [told] = [node for node in tree.body if isinstance(node, ast.If)]
+    homes = {alias.name: node.module for node in told.body for alias in node.names}
+
+    assert homes == {**actorflow._HOME_OF, "PostgresCheckpointStorage": "actorflow.checkpoint.postgres.storage"}
+    assert {*homes} - {"PostgresCheckpointStorage"} == {*actorflow.__all__}
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'actorflow' has no attribute 'Runnner'"):
         actorflow.Runnner
@@ -220,7 +281,7 @@ def modules_after(statement):
 
 
 def test_importing_the_package_imports_no_face_and_no_test_tool():
-    imported = modules_after("import actorflow, actorflow.errors, actorflow.events")
+    imported = modules_after("from actorflow import *; import actorflow.errors, actorflow.events")
     imported -= modules_after("import structlog")  # takes rich, where it is installed
 
     unwanted = {
@@ -256,3 +317,20 @@ def test_the_pure_floors_import_no_trio():
     assert {name for name in imported if name.startswith("actorflow.")} <= {
         "actorflow.core", "actorflow.graph", "actorflow.errors", "actorflow.policy", *names,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("owner", "names"),
+    [
+        (actorflow.Run, "cancel events explain id outputs respond result status wait"),
+        (
+            actorflow.Executor,
+            "handler_table on_checkpoint_restore on_checkpoint_save on_start on_stop signature_name type_name",
+        ),
+        (actorflow.RunResult, "checkpoint_id events intermediate_outputs outputs requests status supersteps"),
+    ],
+)
+def test_what_users_hold_shows_what_is_documented_and_nothing_of_the_runtime(owner, names):
+    fields = [field.name for field in attrs.fields(owner)] if attrs.has(owner) else []
+
+    assert sorted(name for name in {*dir(owner), *fields} if not name.startswith("_")) == names.split()

@@ -248,6 +248,21 @@ async def test_tools_see_through_it():
     assert all(b"Eve" not in row.payload for row in await inner.read_rows())
 
 
+async def test_room_is_given_back_by_the_storage_below_without_a_key(tmp_path):
+    with SqliteCheckpointStorage(tmp_path / "a.db", synchronous="normal") as inner:
+        storage = encrypted(inner)
+        await storage.save(make_commit("a", changed={"state/x": bytes(3_000_000)}))
+        await storage.delete("a")
+
+        assert await encrypted(inner, {"other": bytes(32)}, "other").vacuum() > 2_000_000
+        assert await storage.vacuum() == 0
+
+
+async def test_a_storage_below_without_room_to_give_back_is_named():
+    with pytest.raises(CheckpointError, match="<InMemoryCheckpointStorage with 0 checkpoints> has no vacuum"):
+        await encrypted(InMemoryCheckpointStorage()).vacuum()
+
+
 async def test_a_value_that_was_changed_is_a_finding():
     inner = InMemoryCheckpointStorage()
     storage = encrypted(inner)

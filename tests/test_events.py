@@ -680,6 +680,27 @@ def test_a_malformed_text_is_a_value_error_that_names_the_problem(text: str, pro
     assert problem in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["{", "{}", '{"type": "status", "status": "ASLEEP"}'])
+def test_a_malformed_text_is_a_public_error_that_is_ours(text: str) -> None:
+    with pytest.raises(errors.EventFormatError) as caught:
+        from_json(text)
+    assert isinstance(caught.value, errors.ActorflowError)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("value", [3, None, "{}", OutputEvent], ids=repr)
+def test_what_is_no_event_is_refused_by_to_json(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"event is .+, not a WorkflowEvent; give one that a run emitted") as caught:
+        to_json(value)
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [3, None, {"type": "started"}], ids=repr)
+def test_what_is_no_text_is_refused_by_from_json(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"text is .+, not str or bytes; give what to_json wrote"):
+        from_json(value)
+
+
 def test_a_missing_field_takes_its_default_and_an_unknown_one_is_named() -> None:
     node = json.loads(to_json(OutputEvent(executor_id="e", data=Order(1, [2]))))
     del node["data"]["fields"]["lines"]

@@ -121,6 +121,7 @@ ERRORS = {
     "GraphMismatchError": ValueError,
     "CodecError": ValueError,
     "EncryptionKeyError": LookupError,
+    "EventFormatError": ValueError,
     "RequestNotFoundError": KeyError,
     "RequestIdError": ValueError,
     "ResponseTypeError": TypeError,
@@ -157,7 +158,8 @@ def test_postgres_takes_what_the_protocol_says():
     storage = actorflow.PostgresCheckpointStorage
 
     assert shown(storage) == (
-        "dsn, *, schema='actorflow', lease_ttl=30.0, lock_timeout=10.0, statement_timeout=60.0, idle_timeout=5.0"
+        "dsn, *, schema='actorflow', lease_ttl=30.0, lock_timeout=10.0, statement_timeout=60.0, idle_timeout=5.0, "
+            "max_payload=67108864"
     )
     for verb in [name for name in vars(CheckpointStorage) if not name.startswith("_")]:
         assert shown(getattr(storage, verb)) == shown(getattr(CheckpointStorage, verb))
@@ -194,6 +196,7 @@ def test_every_error_that_is_not_listed_is_a_kind_of_invalid_workflow():
         (Executor, "", "on_start on_stop on_checkpoint_save on_checkpoint_restore"),
         (StorageTools, "", "history diff fork fsck"),
         (SqliteCheckpointStorage, "close", "vacuum"),
+        (EncryptedStorage, "close", "vacuum"),
     ],
 )
 def test_what_cannot_block_is_plain_and_what_can_is_awaited(owner, plain, awaited):
@@ -215,7 +218,7 @@ def test_the_package_and_its_rooms_have_what_a_program_needs():
     assert set(actorflow.__all__) >= {
         "EncryptedStorage", "ExecutorFailure", "Explanation", "RateLimit", "RequestTimeout", "RestartIntensity", "Retry",
         "SubWorkflowRequest", "SubWorkflowResponse", "SupervisionPolicy", "Upcaster", "WorkflowExecutor",
-        "WorkflowRunState",
+        "WorkflowRunState", "Durability", "HeldLease", "Inbox", "OpenRequest", "WaitingJoin", "WaitingTimer",
     }  # fmt: skip
     assert all(callable(each) for each in (crash_everywhere, rehydrate_everywhere, run_seeded, survive_chaos))
     assert inspect.isclass(StorageConformance)

@@ -609,6 +609,20 @@ def test_wrong_functions_are_refused():
             each.handler_table
 
 
+def test_a_lambda_without_an_id_is_refused_with_the_way_out():
+    def made(**types):
+        function = lambda message: None  # noqa: E731
+        function.__annotations__ = types
+        return function
+
+    with pytest.raises(HandlerSignatureError, match=r"a lambda has no name .*give the id: executor\(id='\.\.\.'\)"):
+        executor(made(message=int))
+    with pytest.raises(HandlerSignatureError, match="a lambda has no name"):
+        executor(concurrency=2)(made(message=int))
+    named = executor(id="named")(made(message=int))
+    assert (named.id, named.handler_table.handlers[0].takes) == ("named", int)
+
+
 def test_an_empty_id_is_refused_everywhere():
     async def function(message: int) -> None: ...
 

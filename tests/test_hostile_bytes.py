@@ -419,6 +419,29 @@ async def test_a_prune_writes_no_row_that_would_not_be_read(open_storage):
     assert (await storage.fsck()).ok
 
 
+@pytest.mark.parametrize(
+    ("statement", "field"),
+    [
+        ("UPDATE checkpoint SET id = printf('%.*c', 3000000, 'x') WHERE id = 'small'", "id"),
+        ("UPDATE checkpoint SET digest = zeroblob(3000000) WHERE id = 'small'", "digest"),
+        ("UPDATE workflow SET id = printf('%.*c', 3000000, 'x') WHERE id = 'workflow'", "workflow id"),
+        ("UPDATE run SET graph_signature = printf('%.*c', 3000000, 'x')", "graph signature"),
+    ],
+)
+async def test_a_field_beyond_the_limit_is_a_finding(tmp_path, statement, field):
+    with SqliteCheckpointStorage(tmp_path / "a.db") as generous:
+        await generous.save(make_commit("small"))
+        await generous.save(make_commit("child", "small"))
+        await generous.write_journal([make_entry(0, "child")])
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute(statement)
+    connection.close()
+    with SqliteCheckpointStorage(tmp_path / "a.db", max_payload=1_000_000) as careful, within(seconds=10, megabytes=5):
+        findings = (await careful.fsck()).findings
+    assert any(each.kind == "row" and f"its {field} takes 3000000 bytes" in each.detail for each in findings)
+
+
 async def test_a_row_that_holds_no_bytes_is_refused(tmp_path):
     with SqliteCheckpointStorage(tmp_path / "a.db") as storage:
         await storage.save(make_commit("a"))
@@ -456,5 +479,13 @@ async def test_a_checkpoint_of_an_unknown_format_is_refused(version):
     info = attrs.evolve(commit.info, format_version=version, graph_signature=workflow.graph_signature)
     await storage.save(attrs.evolve(commit, info=info))
 
-    with pytest.raises(CheckpointError, match=f"written in format {version}, this version of actorflow reads 1 to 1"):
+    await storage.save(make_commit("b"))
+    refused = f"written in format {version}, this version of actorflow reads 1 to 1"
+    with pytest.raises(CheckpointError, match=f"{refused}; resume it"):
         await workflow.run(checkpoint_id="a")
+    with pytest.raises(CheckpointError, match=f"{refused}; fork it"):
+        await storage.fork("a", workflow_id="fork")
+    for pair in ("ab", "ba"):
+        with pytest.raises(CheckpointError, match=f"{refused}; compare it"):
+            await storage.diff(*pair)
+    assert await storage.list("fork") == []

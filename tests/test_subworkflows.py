@@ -342,7 +342,7 @@ async def test_an_answer_that_does_not_fit_or_comes_twice_is_refused():
     workflow = around(asking().build).build()
     [request] = (await workflow.run(["a"])).requests
 
-    with pytest.raises(ResponseTypeError):
+    with pytest.raises(ResponseTypeError, match="of executor 'sub/ask' is answered by str, not int"):
         await workflow.run(responses={request.request_id: 3})
     with pytest.raises(RequestNotFoundError):
         await workflow.run(responses={"other": "x"})
@@ -458,10 +458,19 @@ async def test_requests_from_below_a_child_reach_the_executor_that_holds_it():
 async def test_an_answer_of_the_wrong_type_fails_the_executor_that_holds_the_child():
     workflow = managed().build()
 
-    with pytest.raises(ResponseTypeError, match="answered by str") as caught:
+    with pytest.raises(ResponseTypeError, match="of executor 'sub/ask' is answered by str, not int") as caught:
         await workflow.run("a", config={"answer": 3})
 
-    assert any("holds a workflow" in note for note in caught.value.__notes__)
+    assert any("raised by executor 'sub', which holds a workflow" in note for note in caught.value.__notes__)
+
+
+async def test_an_answer_of_the_wrong_type_to_a_request_from_further_below_names_the_whole_path():
+    with pytest.raises(ResponseTypeError, match="of executor 'sub/l0/l1/ask' is answered by str, not int"):
+        await managed(nested(2)).build().run("a", config={"answer": 3})
+    workflow = nested(2).build()
+    [request] = (await workflow.run("a")).requests
+    with pytest.raises(ResponseTypeError, match="of executor 'l0/l1/ask' is answered by str, not int"):
+        await workflow.run(responses={request.request_id: 3})
 
 
 async def test_a_second_answer_in_one_superstep_is_reported_and_a_later_one_is_an_error():

@@ -211,14 +211,14 @@ def check_parent(commit: Commit, parent_workflow_id: str | None, place: str) -> 
         place: The storage, for the message.
 
     Raises:
-        CheckpointError: The parent is not in this storage; or the payload is not full and its parent is of another
-            workflow id.
+        CheckpointNotFoundError: The parent is not in this storage.
+        CheckpointError: The payload is not full and its parent is of another workflow id.
     """
     info = commit.info
     if info.parent_id is None:
         return
     if parent_workflow_id is None:
-        raise CheckpointError(
+        raise CheckpointNotFoundError(
             f"parent {info.parent_id!r} of checkpoint {info.id!r} is not in {place}; save the parent first, or write a "
             f"full checkpoint without a parent and name the origin in derived_from"
         )
@@ -251,9 +251,9 @@ def has_children(checkpoint_id: CheckpointID | str, child_id: CheckpointID | str
     )
 
 
-def unknown_head(entry: JournalEntry, place: str) -> CheckpointError:
+def unknown_head(entry: JournalEntry, place: str) -> CheckpointNotFoundError:
     """The error for a journal entry that follows a checkpoint which this storage does not have."""
-    return CheckpointError(
+    return CheckpointNotFoundError(
         f"journal entry {entry.index} of workflow {entry.workflow_id!r} follows checkpoint {entry.checkpoint_id!r}, which "
         f"is not in {place}; save that one first"
     )

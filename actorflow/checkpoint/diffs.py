@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from actorflow.checkpoint.codec.generic import GenericCodec
+from actorflow.checkpoint.formats import check_format
 from actorflow.checkpoint.opened import StoredMessage, StoredOutput, open_items, open_sections
 from actorflow.checkpoint.records import Checkpoint, CheckpointInfo
 from actorflow.core.snapshot import EXECUTORS, INFLIGHT, JOINS, OUTPUTS, REQUESTS, STATE, TIMERS
@@ -127,7 +128,10 @@ def diff_of(before: Checkpoint, after: Checkpoint, codec: GenericCodec) -> Diff:
 
     Raises:
         CodecError: A section that differs is damaged.
+        CheckpointError: One was written in a format that this version does not know.
     """
+    for one in (before, after):
+        check_format(one, "compare")
     tables = _table_changes(before, after, codec)
     before_items, after_items = open_items(codec, before.contents), open_items(codec, after.contents)
     messages, outputs = INFLIGHT[0], OUTPUTS

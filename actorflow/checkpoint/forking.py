@@ -15,8 +15,8 @@ from actorflow.checkpoint.codec.sections import CHAIN_KEY, SectionCodec, section
 from actorflow.checkpoint.commit_rules import is_storable
 from actorflow.checkpoint.deltas import pack_delta
 from actorflow.checkpoint.diffs import ABSENT
+from actorflow.checkpoint.formats import check_format
 from actorflow.checkpoint.records import (
-    FORMAT_VERSION,
     Checkpoint,
     CheckpointID,
     CheckpointInfo,
@@ -70,11 +70,7 @@ def _check_origin(origin: Checkpoint, workflow_id: str) -> None:
             f"checkpoint {origin.id!r} is of workflow {workflow_id!r} itself; a fork needs another workflow_id, and to go "
             f"back within one run(checkpoint_id=...) is enough"
         )
-    if origin.format_version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"checkpoint {origin.id!r} was written in format {origin.format_version}, this version of actorflow knows up "
-            f"to {FORMAT_VERSION}; fork it with the version that wrote it, or a newer one"
-        )
+    check_format(origin, "fork")
 
 
 async def _refuse_taken(storage: CheckpointStorage, workflow_id: str) -> None:

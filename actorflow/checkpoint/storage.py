@@ -50,8 +50,9 @@ class CheckpointStorage(Protocol):
             The header as stored, with its sequence and digest.
 
         Raises:
-            CheckpointError: It could not be written; a parent that is not in this storage; an id taken by another; a
-                lease of another workflow id.
+            CheckpointNotFoundError: The parent is not in this storage. A run whose head was pruned goes by this: it saves
+                the same again as a full checkpoint without a parent.
+            CheckpointError: It could not be written; an id taken by another; a lease of another workflow id.
             LeaseLostError: The commit's lease is not the current one of the workflow id.
             LeaseHeldError: The commit has no lease and somebody else has one.
         """
@@ -182,8 +183,8 @@ class CheckpointStorage(Protocol):
             lease: The lease of the workflow id of all entries, which must be the current one; None for a writer without.
 
         Raises:
-            CheckpointError: It could not be written; an entry names a checkpoint that is not in this storage; a lease of
-                another workflow id.
+            CheckpointNotFoundError: An entry follows a checkpoint that is not in this storage.
+            CheckpointError: It could not be written; a lease of another workflow id.
             LeaseLostError: The lease is not the current one of the workflow id.
             LeaseHeldError: There is no lease given and somebody else has one.
         """

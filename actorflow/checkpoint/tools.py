@@ -26,10 +26,18 @@ class StorageTools:
         """What happened, in order: the lineage of the latest checkpoint of a workflow id, oldest first.
 
         It crosses branches: that of a fork begins with what the original did before. It begins later where the older
-        ones were pruned. What was gone back from is no part of it; `CheckpointStorage.list` has that as well.
+        ones were pruned. What was gone back from is no part of it; `CheckpointStorage.list` has that as well. It only
+        reads, so a cancellation leaves nothing behind.
+
+        Args:
+            workflow_id: Whose history.
 
         Returns:
-            The headers; none if the workflow id has no checkpoint.
+            The headers; none if the workflow id has no checkpoint, as `CheckpointStorage.latest` and
+            `CheckpointStorage.list` have none: an id may be one that is about to begin.
+
+        Raises:
+            CheckpointError: The storage failed.
         """
         for latest in await self.list(workflow_id=workflow_id, limit=1):
             return (await self.lineage(latest.id))[::-1]
@@ -38,7 +46,7 @@ class StorageTools:
     async def diff(
         self: CheckpointStorage, a: CheckpointID | str, b: CheckpointID | str, *, types: Iterable[object] = ()
     ) -> Diff:
-        """What differs between two checkpoints, of whatever workflow ids.
+        """What differs between two checkpoints, of whatever workflow ids. It only reads: cancel it at will.
 
         Args:
             a: The first.
@@ -49,6 +57,7 @@ class StorageTools:
         Raises:
             CheckpointNotFoundError: There is none of that id.
             CodecError: One of them is damaged.
+            CheckpointError: One of them was written in a format that this version does not know.
             StateTypeError: Two of the types have one stored name.
         """
         codec = GenericCodec(types)
@@ -84,7 +93,8 @@ class StorageTools:
             CodecError: A value cannot be stored; its path says which.
             CheckpointNotFoundError: There is no such checkpoint.
             LeaseHeldError: Somebody advances that workflow id.
-            CheckpointError: The workflow id has checkpoints already; or it could not be written.
+            CheckpointError: The workflow id has checkpoints already; the original was written in a format that this version
+                does not know; or it could not be written.
         """
         return await forking.fork(self, checkpoint_id, workflow_id, {} if state is None else state, types)
 

@@ -16,7 +16,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 import attrs
 import msgspec
 
-from actorflow.event_json.reading import MalformedError, Reader, known_classes, rebuild
+from actorflow.errors import EventFormatError
+from actorflow.event_json.reading import Reader, known_classes, rebuild
 from actorflow.event_json.standins import class_name
 from actorflow.event_json.writing import Writer
 
@@ -40,7 +41,15 @@ class EventForm:
     words: tuple[Any, ...]
 
     def write(self, event: Any) -> str:
-        """The JSON text of an event."""
+        """The JSON text of an event.
+
+        Raises:
+            TypeError: `event` is none.
+        """
+        if not isinstance(event, self.base):
+            raise TypeError(
+                f"event is {event!r}, not a {self.base.__name__}; give one that a run emitted, or of a kind of your own"
+            )
         writer = Writer()
         cls: Any = type(event)
         if cls is self.unknown:
@@ -60,8 +69,12 @@ class EventForm:
         """The event of a JSON text.
 
         Raises:
-            ValueError: The text is not the JSON of an event, or `given` is no collection of differently named classes.
+            EventFormatError: The text is not the JSON of an event.
+            ValueError: `given` is no collection of differently named classes.
+            TypeError: The text is neither str nor bytes.
         """
+        if not isinstance(text, (str, bytes)):
+            raise TypeError(f"text is {text!r}, not str or bytes; give what to_json wrote")
         given = tuple(given)
         own = {class_name(each): each for each in (*self.kinds.values(), self.unknown, *self.words)}
         reader = Reader({**own, **known_classes(given)})
@@ -69,16 +82,16 @@ class EventForm:
             node = _object(text)
             return self._read(node, reader, given)
         except RecursionError:
-            raise MalformedError("not the JSON of an event: it nests too deep") from None
-        except MalformedError as error:
-            raise MalformedError(f"not the JSON of an event: {error}") from error
+            raise EventFormatError("not the JSON of an event: it nests too deep") from None
+        except EventFormatError as error:
+            raise EventFormatError(f"not the JSON of an event: {error}") from error
 
     def _read(self, node: dict[str, Any], reader: Reader, given: tuple[Any, ...]) -> Any:
         kind, named = node.pop("type", None), node.pop("class", None)
         if not isinstance(kind, str):
-            raise MalformedError(f"'type' is {kind!r}, not the name of a kind of event")
+            raise EventFormatError(f"'type' is {kind!r}, not the name of a kind of event")
         if named is not None and not isinstance(named, str):
-            raise MalformedError(f"'class' is {named!r}, not the name of a class")
+            raise EventFormatError(f"'class' is {named!r}, not the name of a class")
         cls = self.kinds.get(kind) if named is None else None
         if cls is None:
             cls = self._users_kind(kind, named, reader, given)
@@ -98,7 +111,9 @@ class EventForm:
         events = [each for each in given if isinstance(each, type) and issubclass(each, self.base)]
         fitting = [each for each in dict.fromkeys(events) if _wire_name(each) == kind != self.base.type]
         if len(fitting) > 1:
-            raise MalformedError(f"several of the given types have the type {kind!r}: {', '.join(map(repr, fitting))}")
+            raise EventFormatError(
+                f"several of the given types have the type {kind!r}: {', '.join(map(repr, fitting))}"
+            )
         return fitting[0] if fitting else self.unknown
 
     @property
@@ -135,17 +150,17 @@ def _written(writer: Writer, hint: Any, value: Any) -> Any:
 def _object(text: str | bytes) -> dict[str, Any]:
     try:
         node = json.loads(text, parse_constant=_refuse_constant)
-    except MalformedError:
+    except EventFormatError:
         raise
     except ValueError as error:
-        raise MalformedError(str(error)) from error
+        raise EventFormatError(str(error)) from error
     if not isinstance(node, dict):
-        raise MalformedError(f"it is a JSON {type(node).__name__}, not an object")
+        raise EventFormatError(f"it is a JSON {type(node).__name__}, not an object")
     return node
 
 
 def _refuse_constant(name: str) -> Any:
-    raise MalformedError(f"{name} is not JSON")
+    raise EventFormatError(f"{name} is not JSON")
 
 
 def _read_as(hint: Any, name: str, value: Any) -> Any:
@@ -155,10 +170,10 @@ def _read_as(hint: Any, name: str, value: Any) -> Any:
     if hint is BaseException:
         if isinstance(value, BaseException):
             return value
-        raise MalformedError(f"field {name!r} is not an exception but {value!r}")
+        raise EventFormatError(f"field {name!r} is not an exception but {value!r}")
     if get_origin(hint) is tuple and get_args(hint)[0] is Any and isinstance(value, list):
         return tuple(value)
     try:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
-        raise MalformedError(f"field {name!r}: {error}") from error
+        raise EventFormatError(f"field {name!r}: {error}") from error

@@ -25,18 +25,15 @@ from uuid import UUID
 import attrs
 
 from actorflow import errors
+from actorflow.errors import EventFormatError
 from actorflow.event_json.standins import TAG, Opaque, OpaqueError, class_name, has_cached_hash
 from actorflow.event_json.writing import builtin_base, field_names
 
-__all__ = ["READERS", "MalformedError", "Reader", "known_classes", "rebuild"]
+__all__ = ["READERS", "Reader", "known_classes", "rebuild"]
 
 Node = Mapping[str, Any]
 
 _MISSING = object()
-
-
-class MalformedError(ValueError):
-    """A text that is not the JSON of an event."""
 
 
 @attrs.define(eq=False)
@@ -53,7 +50,7 @@ class Reader:
         """The value that was written as `node`.
 
         Raises:
-            MalformedError: Nothing is written like that.
+            EventFormatError: Nothing is written like that.
         """
         if isinstance(node, list):
             return [self.value(item) for item in node]
@@ -63,15 +60,15 @@ class Reader:
             return {key: self.value(item) for key, item in node.items()}
         read = READERS.get(node[TAG]) if isinstance(node[TAG], str) else None
         if read is None:
-            raise MalformedError(f"unknown form {node[TAG]!r} in {_shown(node)}")
+            raise EventFormatError(f"unknown form {node[TAG]!r} in {_shown(node)}")
         try:
             return read(self, node)
-        except MalformedError:
+        except EventFormatError:
             raise
         except KeyError as error:
-            raise MalformedError(f"{error} is missing in {_shown(node)}") from error
+            raise EventFormatError(f"{error} is missing in {_shown(node)}") from error
         except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise MalformedError(f"{error} in {_shown(node)}") from error
+            raise EventFormatError(f"{error} in {_shown(node)}") from error
 
     def items(self, node: Node, key: str = "items") -> list[Any]:
         """The values of a list in a node."""
@@ -81,7 +78,7 @@ class Reader:
         """The named values in a node."""
         fields = node[key]
         if not isinstance(fields, dict):
-            raise MalformedError(f"{key!r} is not an object in {_shown(node)}")
+            raise EventFormatError(f"{key!r} is not an object in {_shown(node)}")
         return {name: self.value(value) for name, value in fields.items()}
 
 
@@ -115,13 +112,13 @@ def _python_classes() -> dict[str, Any]:
 
 def _list(node: Node, key: str) -> list[Any]:
     if not isinstance(node[key], list):
-        raise MalformedError(f"{key!r} is not a list in {_shown(node)}")
+        raise EventFormatError(f"{key!r} is not a list in {_shown(node)}")
     return node[key]  # type: ignore[no-any-return]
 
 
 def _text(node: Node, key: str) -> str:
     if not isinstance(node[key], str):
-        raise MalformedError(f"{key!r} is not a string in {_shown(node)}")
+        raise EventFormatError(f"{key!r} is not a string in {_shown(node)}")
     return node[key]  # type: ignore[no-any-return]
 
 
@@ -191,24 +188,24 @@ def _object(reader: Reader, node: Node) -> Any:
         return tuple.__new__(cls, [fields[name] for name in cls._fields])
     if hasattr(cls, "model_fields"):
         return _model(cls, fields, reader, node)
-    raise MalformedError(f"{cls.__qualname__} has no fields, but {_shown(node)} has")
+    raise EventFormatError(f"{cls.__qualname__} has no fields, but {_shown(node)} has")
 
 
 def rebuild(cls: Any, fields: Mapping[str, Any]) -> Any:
     """Make an instance of an attrs class or a dataclass from its fields; one that is missing takes its default.
 
     Raises:
-        MalformedError: A field has no value, or the class no such field.
+        EventFormatError: A field has no value, or the class no such field.
     """
     names = field_names(cls)
     unknown = ", ".join(map(repr, fields.keys() - set(names)))
     if unknown:
-        raise MalformedError(f"{cls.__qualname__} has no field {unknown}; it has {', '.join(names) or 'none'}")
+        raise EventFormatError(f"{cls.__qualname__} has no field {unknown}; it has {', '.join(names) or 'none'}")
     instance = object.__new__(cls)
     for name in names:
         value = fields[name] if name in fields else _default(cls, name)
         if value is _MISSING:
-            raise MalformedError(f"field {name!r} of {cls.__qualname__} is missing")
+            raise EventFormatError(f"field {name!r} of {cls.__qualname__} is missing")
         object.__setattr__(instance, name, value)
     if has_cached_hash(cls):
         object.__setattr__(instance, "_attrs_cached_hash", None)
@@ -229,7 +226,7 @@ def _default(cls: Any, name: str) -> Any:
 
 def _model(cls: Any, fields: dict[str, Any], reader: Reader, node: Node) -> Any:
     if fields.keys() != cls.model_fields.keys():
-        raise MalformedError(f"the fields of {cls.__qualname__} are {', '.join(cls.model_fields)}")
+        raise EventFormatError(f"the fields of {cls.__qualname__} are {', '.join(cls.model_fields)}")
     model = object.__new__(cls)
     object.__setattr__(model, "__dict__", fields)
     object.__setattr__(model, "__pydantic_fields_set__", set(_list(node, "set")))
@@ -247,7 +244,7 @@ def _enum(reader: Reader, node: Node) -> Any:
         return cls(reader.value(node["value"]))
     member = cls.__members__.get(_text(node, "name"))
     if member is None:
-        raise MalformedError(f"{cls.__qualname__} has no member {node['name']!r}")
+        raise EventFormatError(f"{cls.__qualname__} has no member {node['name']!r}")
     return member
 
 
@@ -275,7 +272,7 @@ def _error(reader: Reader, node: Node) -> BaseException:
             pass  # made of stand-ins, which this class does not take: it gets a stand-in itself
     message = reader.value(node["message"])
     if not isinstance(message, str):
-        raise MalformedError(f"'message' is not a string in {_shown(node)}")
+        raise EventFormatError(f"'message' is not a string in {_shown(node)}")
     details = {"args": arguments, **({"attributes": attributes} if attributes else {})}
     return OpaqueError(_text(node, "class"), message, details)
 
@@ -286,7 +283,7 @@ def _made(cls: Any, arguments: list[Any], attributes: Mapping[str, Any]) -> Base
     base.__init__(error, *arguments)
     for name, value in attributes.items():
         if name.startswith("__"):
-            raise MalformedError(f"an exception has no attribute {name!r} to set")
+            raise EventFormatError(f"an exception has no attribute {name!r} to set")
         if isinstance(getattr(cls, name, None), (types.MemberDescriptorType, types.GetSetDescriptorType)):
             object.__setattr__(error, name, value)
         else:

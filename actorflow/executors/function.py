@@ -70,6 +70,21 @@ def _name_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+def _own_name(function: Callable[..., Any]) -> str:
+    """The id of an executor that was given none.
+
+    Raises:
+        HandlerSignatureError: It is a lambda, which has no name that tells it from others.
+    """
+    name = _name_of(function)
+    if name == "<lambda>":
+        raise HandlerSignatureError(
+            "a lambda has no name to make an executor's id of; write a def with annotations, or give the id: "
+            "executor(id='...')(function)"
+        )
+    return name
+
+
 def _caller(function: Callable[..., Any], *, wants_context: bool) -> Callable[..., Awaitable[None]]:
     if inspect.iscoroutinefunction(function):
 
@@ -118,14 +133,14 @@ def executor(
         rate_limit: How many attempts may begin in a period.
 
     Raises:
-        HandlerSignatureError: It is not a function.
+        HandlerSignatureError: It is not a function, or a lambda without an id: its name would be ``<lambda>``.
     """
     if function is not None and (isinstance(function, type) or not callable(function)):
         raise HandlerSignatureError(f"@executor decorates a function, not {function!r}; write @executor(id=...)")
 
     def make(target: Callable[..., Any]) -> FunctionExecutor:
         names = local_names(target, getattr(target, "__annotations__", {}).values())
-        name = _name_of(target) if id is None else id
+        name = _own_name(target) if id is None else id
         return FunctionExecutor(
             target, name, policy=policy, concurrency=concurrency, rate_limit=rate_limit, names=names
         )

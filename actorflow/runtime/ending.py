@@ -18,7 +18,7 @@ from actorflow.events import (
     WorkflowEvent,
     WorkflowRunState,
 )
-from actorflow.runtime.run import RunResult
+from actorflow.runtime.run_result import RunResult
 from actorflow.runtime.slot import Slot
 from actorflow.runtime.stream import EventLog, EventSink
 

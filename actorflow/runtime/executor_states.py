@@ -15,7 +15,8 @@ from actorflow.core.effects import REMOVED
 from actorflow.core.snapshot import EXECUTORS, Section, Snapshot
 from actorflow.core.values import private_copy
 from actorflow.errors import CheckpointError
-from actorflow.executors.executor import Executor
+from actorflow.executors.executor import Executor, has_state_hooks
+from actorflow.executors.own_state import has_typed_state, new_state
 
 __all__ = ["ExecutorStates"]
 
@@ -44,9 +45,9 @@ class ExecutorStates:
     def join(self, executors: Mapping[str, Executor], section_of: Callable[[str], Section]) -> None:
         """Pick the stateful ones of a workflow that runs inside."""
         for id_, each in executors.items():
-            if each.has_typed_state or each.has_state_hooks:
+            if has_typed_state(each) or has_state_hooks(each):
                 self.stateful[section_of(id_)] = each
-            if each.has_state_hooks:
+            if has_state_hooks(each):
                 self._unasked[section_of(id_)] = each
 
     def leave(self, executors: Mapping[str, Executor], section_of: Callable[[str], Section]) -> None:
@@ -65,11 +66,11 @@ class ExecutorStates:
 
     async def capture(self, executor: Executor) -> Any:
         """A private copy of an executor's state."""
-        typed = private_copy(executor.state) if executor.has_typed_state else None
-        if not executor.has_state_hooks:
+        typed = private_copy(executor.state) if has_typed_state(executor) else None
+        if not has_state_hooks(executor):
             return typed
         saved = private_copy(dict(await executor.on_checkpoint_save()))
-        return (typed, saved) if executor.has_typed_state else saved
+        return (typed, saved) if has_typed_state(executor) else saved
 
     async def give(self, section: Section, value: Any) -> None:
         """Give one executor a captured state."""
@@ -137,10 +138,10 @@ class ExecutorStates:
 
     async def _give(self, section: Section, value: Any) -> None:
         executor = self.stateful[section]
-        if executor.has_typed_state:
-            typed = value[0] if executor.has_state_hooks and value is not REMOVED else value
-            executor.state = executor.new_state() if typed is REMOVED else private_copy(typed)
-        if executor.has_state_hooks:
-            saved = value[1] if executor.has_typed_state and value is not REMOVED else value
+        if has_typed_state(executor):
+            typed = value[0] if has_state_hooks(executor) and value is not REMOVED else value
+            executor.state = new_state(executor) if typed is REMOVED else private_copy(typed)
+        if has_state_hooks(executor):
+            saved = value[1] if has_typed_state(executor) and value is not REMOVED else value
             given = self._initial.get(section, {}) if saved is REMOVED else saved
             await executor.on_checkpoint_restore(private_copy(given))  # type: ignore[arg-type]

@@ -7,8 +7,9 @@ from types import MappingProxyType
 
 import attrs
 
+from actorflow.checkpoint.records import CheckpointID
 from actorflow.core.effects import Finished
-from actorflow.errors import CheckpointError, LeaseLostError
+from actorflow.errors import CheckpointError, CheckpointNotFoundError, LeaseLostError
 from actorflow.graph.nesting import plan
 from actorflow.runtime.actor_group import ActorGroup
 from actorflow.runtime.emitter import Emitter
@@ -40,6 +41,7 @@ class Keeping:
     actors: ActorGroup | None = None
     recorder: Recorder | None = None
     journal: Journal | None = None
+    _pruned: CheckpointID | None = None
 
     async def keep(self, finished: Mapping[int, Finished] = _NOTHING) -> None:
         """Store a finished delivery of the superstep under way, and what was tried, before its actor goes on."""
@@ -96,11 +98,18 @@ class Keeping:
         self.fail = self.actors = self.recorder = None
 
     async def _write(self, finished: Mapping[int, Finished]) -> None:
-        trials = self.core.standing.trials
-        if self.journal is not None and (finished or trials):
-            slots = self._actors.slots
-            entries = {index: (slots[index].place.names, each) for index, each in finished.items()}
-            await self.journal.write(self.core.standing.head_id, entries, trials)
+        trials, head_id = self.core.standing.trials, self.core.standing.head_id
+        if self.journal is None or not (finished or trials) or (head_id is not None and head_id == self._pruned):
+            return
+        slots = self._actors.slots
+        entries = {index: (slots[index].place.names, each) for index, each in finished.items()}
+        try:
+            await self.journal.write(head_id, entries, trials)
+        except (
+            CheckpointNotFoundError
+        ) as error:  # pruned: nothing can be resumed there, and the next commit stands alone
+            self._pruned = head_id
+            await self.emitter.save_failed(error)
 
     def _fail(self, error: BaseException) -> None:
         assert self.fail is not None

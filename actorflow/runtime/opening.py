@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import attrs
 
+from actorflow.checkpoint.formats import check_format
 from actorflow.checkpoint.ledger import Ledger
-from actorflow.checkpoint.records import FORMAT_VERSION, Checkpoint, CheckpointID, CheckpointKind
+from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointKind
 from actorflow.checkpoint.storage import CheckpointStorage, is_storage
 from actorflow.coercion.answers import coerce
 from actorflow.core.effects import REMOVED, Delivery, PendingRequest
@@ -25,11 +26,11 @@ from actorflow.core.snapshot import (
     Snapshot,
     inside,
 )
-from actorflow.core.subworkflows import LocatedRequest, SubWorkflowResponse, executor_of
+from actorflow.core.subworkflows import LocatedRequest, SubWorkflowResponse, executor_of, path_of
 from actorflow.core.trials import Trials
 from actorflow.core.types import compile_type, describe
+from actorflow.durability import Durability
 from actorflow.errors import (
-    CheckpointError,
     CheckpointNotFoundError,
     GraphMismatchError,
     MessageTypeError,
@@ -42,7 +43,6 @@ from actorflow.graph.routing import Dropped
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.journal import read_journal
 from actorflow.runtime.places import section_at
-from actorflow.runtime.recorder import Durability
 from actorflow.runtime.standing import Standing
 from actorflow.runtime.storing import storage_errors
 
@@ -226,34 +226,39 @@ def check_answer(requests: Mapping[str, LocatedRequest], request_id: str, value:
     located = requests.get(request_id)
     if located is None:
         raise RequestNotFoundError(request_id, tuple(requests))
-    return located, _fitting(located.request, value)
+    return located, _fitting(located, value)
 
 
-def _fitting(request: PendingRequest, value: Any) -> Any:
+def _fitting(located: LocatedRequest, value: Any) -> Any:
     """An answer as a value of the type that a request declares.
 
     Raises:
         ResponseTypeError: It does not fit.
     """
+    request = located.request
     if compile_type(request.response_type).matches(value):
         return value
     try:
         return coerce(value, request.response_type)
     except ValueError as error:
-        raise ResponseTypeError(
-            f"request {request.id!r} of executor {request.executor_id!r} is answered by "
-            f"{describe(request.response_type)}, not {type(value).__name__}: {error}"
-        ) from error
+        raise ResponseTypeError(f"{_answered_by(path_of(located.names), request, value)}: {error}") from error
 
 
-def check_input(nesting: Nesting, executor_id: str, snapshot: Snapshot, value: Any) -> None:
+def _answered_by(path: tuple[str, ...], request: PendingRequest, value: Any) -> str:
+    return (
+        f"request {request.id!r} of executor {'/'.join((*path, request.executor_id))!r} is answered by "
+        f"{describe(request.response_type)}, not {type(value).__name__}"
+    )
+
+
+def check_input(nesting: Nesting, path: tuple[str, ...], snapshot: Snapshot, value: Any) -> None:
     """Refuse an answer that an executor which holds a workflow cannot hand on. Any other message it can.
 
     Where the request had a deadline, an answer that finds it open no more is nobody's mistake: the commit reports it as dropped.
 
     Args:
         nesting: How it holds it.
-        executor_id: The executor.
+        path: The executors that nest it, outermost first, and at last the executor itself.
         snapshot: The state of the workflow that the executor is in.
         value: What was delivered to it.
 
@@ -264,7 +269,7 @@ def check_input(nesting: Nesting, executor_id: str, snapshot: Snapshot, value: A
     if nesting.propagates or not isinstance(value, SubWorkflowResponse):
         return
     child, *names = value.child.split(":")
-    is_ours = executor_of(child) == executor_id
+    is_ours = executor_of(child) == path[-1]
     inner = snapshot.children.get(child) if is_ours else None
     asking = open_requests(nesting.scheme, inner) if inner is not None else ()
     requests = {each.request.id: each.request for each in asking if each.names == tuple(names)}
@@ -274,10 +279,8 @@ def check_input(nesting: Nesting, executor_id: str, snapshot: Snapshot, value: A
             return
         raise RequestNotFoundError(value.request_id, tuple(requests))
     if not compile_type(request.response_type).matches(value.value):
-        raise ResponseTypeError(
-            f"request {request.id!r} of executor {request.executor_id!r} is answered by "
-            f"{describe(request.response_type)}, not {type(value.value).__name__}; respond with one"
-        )
+        within = (*path, *path_of(names))
+        raise ResponseTypeError(f"{_answered_by(within, request, value.value)}; respond with one")
 
 
 def answer_changes(snapshot: Snapshot, answers: Sequence[Answer]) -> Changes:
@@ -369,7 +372,7 @@ def decode_checkpoint(definition: Definition, checkpoint: Checkpoint) -> Snapsho
         CheckpointError: It was written in a format that this version does not know.
         CodecError: It cannot be decoded.
     """
-    _check_format(checkpoint)
+    check_format(checkpoint, "resume")
     if not definition.may_restore(checkpoint.graph_signature):
         raise GraphMismatchError(
             f"checkpoint {checkpoint.id!r} of workflow {checkpoint.workflow_name!r} was made by a graph with signature "
@@ -382,14 +385,6 @@ def decode_checkpoint(definition: Definition, checkpoint: Checkpoint) -> Snapsho
     if checkpoint.graph_signature != definition.signature:
         _check_belongs(checkpoint, snapshot, definition)
     return snapshot
-
-
-def _check_format(checkpoint: Checkpoint) -> None:
-    if not 1 <= checkpoint.format_version <= FORMAT_VERSION:
-        raise CheckpointError(
-            f"checkpoint {checkpoint.id!r} was written in format {checkpoint.format_version}, this version of actorflow "
-            f"reads 1 to {FORMAT_VERSION}; resume it with the version that wrote it, or a newer one"
-        )
 
 
 def _check_belongs(checkpoint: Checkpoint, snapshot: Snapshot, definition: Definition) -> None:

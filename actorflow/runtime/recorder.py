@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Protocol
 
 import attrs
@@ -29,26 +28,18 @@ from actorflow.checkpoint.ledger import Ledger, Staged
 from actorflow.checkpoint.records import CheckpointID, CheckpointInfo, CheckpointKind, Commit, Lease
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.core.snapshot import Changes
-from actorflow.errors import CheckpointError, LeaseLostError
+from actorflow.durability import Durability
+from actorflow.errors import CheckpointError, CheckpointNotFoundError, LeaseLostError
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.standing import Standing
 
-__all__ = ["Durability", "Recorder", "RecorderPort"]
+__all__ = ["Recorder", "RecorderPort"]
 
 GRACE = 5.0
 """Seconds a save may take that must be finished after a cancellation."""
 
 
-class Durability(StrEnum):
-    """When commits are written."""
-
-    SUPERSTEP = "superstep"
-    ASYNC = "async"
-    EXIT = "exit"
-    DELIVERY = "delivery"
-
-
-_AT_ONCE = (Durability.SUPERSTEP, Durability.DELIVERY)
+_AT_ONCE: tuple[Durability, ...] = ("superstep", "delivery")
 
 
 class RecorderPort(Protocol):
@@ -139,7 +130,7 @@ class Recorder:
             await self._commit_now(ledger, mark, changes, superstep, before)
             return
         self._apply_unsaved(mark, changes, superstep)
-        if self.durability is Durability.ASYNC:
+        if self.durability == "async":
             self._saving = self._stage()
             self.start_soon(self._save_in_background, self._saving, name=f"save superstep {superstep}")
 
@@ -244,13 +235,34 @@ class Recorder:
 
     async def _save(self, saving: _Saving) -> None:
         """Store, and adopt the new head with no checkpoint between; an error of the storage becomes a value."""
-        assert self.storage is not None
         try:
-            saving.info = await self.storage.save(saving.commit)
+            saving.info = await self._stored(saving)
         except Exception as error:  # noqa: BLE001 - any backend may fail in any way; `_settle` raises it as CheckpointError
             saving.error = error
         else:
             self._adopt(saving)
+
+    async def _stored(self, saving: _Saving) -> CheckpointInfo:
+        assert self.storage is not None
+        try:
+            return await self.storage.save(saving.commit)
+        except CheckpointNotFoundError:  # a prune takes a head that is not the latest of its workflow id
+            if saving.commit.info.parent_id is None:
+                raise
+            self._cut_off(saving)
+        return await self.storage.save(saving.commit)
+
+    def _cut_off(self, saving: _Saving) -> None:
+        """Let a commit whose parent is gone stand alone, as a prune does with a child that stays."""
+        ledger, info = self._ledger(), saving.commit.info
+        ledger.standalone, self.parent_id = True, None
+        saving.staged = ledger.stage()
+        saving.commit = attrs.evolve(
+            saving.commit,
+            info=attrs.evolve(info, parent_id=None, derived_from=info.parent_id),
+            payload=saving.staged.payload,
+            full=True,
+        )
 
     def _adopt(self, saving: _Saving) -> None:
         assert saving.info is not None

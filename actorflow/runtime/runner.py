@@ -51,9 +51,10 @@ from actorflow.runtime.leasing import LeaseKeeper
 from actorflow.runtime.limits import SuperstepLimits
 from actorflow.runtime.logs import log_superstep
 from actorflow.runtime.opening import Opening, RunArguments, answer_changes, requests_of
-from actorflow.runtime.recorder import GRACE, Durability, Recorder
-from actorflow.runtime.run import Run, RunResult
+from actorflow.runtime.recorder import GRACE, Recorder
+from actorflow.runtime.run_core import RunCore
 from actorflow.runtime.run_port import Ports
+from actorflow.runtime.run_result import RunResult
 from actorflow.runtime.supervision import Supervision
 from actorflow.runtime.tree import Tree
 from actorflow.runtime.waiting import Waiting
@@ -67,7 +68,7 @@ class Runner:
 
     Args:
         core: The workflow.
-        run: The caller's handle.
+        run: What it shares with the caller's handle.
         arguments: What the caller gave.
         opening: How the run begins.
         wait_for_responses: Whether to stay, when idle with open requests, for `Run.respond`.
@@ -77,7 +78,7 @@ class Runner:
     def __init__(
         self,
         core: WorkflowCore,
-        run: Run,
+        run: RunCore,
         arguments: RunArguments,
         opening: Opening,
         *,
@@ -94,7 +95,7 @@ class Runner:
         self._emitter = Emitter(run.id, run.sink, core.standing.told)
         self._ports = Ports(core.places, core.standing, self._emitter, MappingProxyType(dict(arguments.config)))
         self._tree = Tree(core, self._ports)
-        keeps_each = arguments.durability is Durability.DELIVERY
+        keeps_each = arguments.durability == "delivery"
         self._keeping = keeping = Keeping(core, self._emitter, self._fail)
         self._supervision = Supervision(core.standing, keeping.keep)
         self._actors = ActorGroup(core.states, self._ports.at, self._supervision, keeping.keep if keeps_each else None)
@@ -110,7 +111,7 @@ class Runner:
         self._completed = False
         self._failure: BaseException | None = None
         self._activity = Activity(self._actors, self._waiting, self._emitter, lease)
-        run.attach(self)
+        run.control = self
 
     # The run from beginning to end.
 
@@ -353,7 +354,7 @@ class Runner:
 
     async def _change_status(self, status: WorkflowRunState) -> None:
         self._core.status = status
-        self._run.enter(status)
+        self._run.status = status
         await self._emitter.emit(StatusEvent, status=status)
 
     # The end.

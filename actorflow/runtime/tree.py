@@ -70,10 +70,11 @@ class Tree:
         )
         inner = self._snapshot.find(slot.place.names)
         assert inner is not None
+        path = (*slot.place.path, executor_id)
         try:
-            check_input(nesting, executor_id, inner, value)
+            check_input(nesting, path, inner, value)
         except (RequestNotFoundError, ResponseTypeError) as error:
-            error.add_note(f"raised by executor {executor_id!r}, which holds a workflow")
+            error.add_note(f"raised by executor {'/'.join(path)!r}, which holds a workflow")
             slot.error = error
         else:
             slot.finished = Finished(slot.delivery, Effects(), {}, REMOVED)

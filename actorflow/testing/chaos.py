@@ -8,12 +8,13 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import attrs
 import trio
 
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.durability import Durability
 from actorflow.errors import CheckpointError, LeaseLostError
 from actorflow.testing.census import tasks_beside_the_caller
 from actorflow.testing.crash import compared, left_over
@@ -93,7 +94,7 @@ def survive_chaos(
     *,
     seeds: range = range(8),
     storage: Callable[[], CrashableStorage[Any]] = CrashableMemory,
-    durability: Literal["superstep", "async", "exit", "delivery"] = "superstep",
+    durability: Durability = "superstep",
     answers: Answers | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> CrashReport:

@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.durability import Durability
 from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
 from actorflow.runtime.leasing import acquire_lease
 from actorflow.testing.census import tasks_beside_the_caller
@@ -39,7 +40,7 @@ def crash_everywhere(
     message: Any,
     *,
     storage: Callable[[], CrashableStorage[Any]] = CrashableMemory,
-    durability: Literal["superstep", "async", "exit", "delivery"] = "superstep",
+    durability: Durability = "superstep",
     answers: Answers | None = None,
     config: Mapping[str, Any] | None = None,
     faults: Sequence[Literal["kill", "error", "hang"]] = ("kill", "error", "hang"),

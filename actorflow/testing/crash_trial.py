@@ -16,7 +16,7 @@ from actorflow.checkpoint.records import Checkpoint, CheckpointInfo, CheckpointK
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.core.snapshot import RESTARTS, Snapshot, split_table
 from actorflow.events import ExecutorInvokedEvent, RequestInfoEvent, WorkflowEvent, WorkflowRunState
-from actorflow.runtime.run import RunResult
+from actorflow.runtime.run_result import RunResult
 from actorflow.testing.crash_media import CrashableStorage
 from actorflow.workflow import LATEST, Workflow
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import trio
 
+from actorflow.durability import Durability
 from actorflow.events import CheckpointSavedEvent, WorkflowEvent, WorkflowRunState
 from actorflow.testing.census import tasks_beside_the_caller
 from actorflow.testing.crash import compared, left_over
@@ -25,7 +26,7 @@ def rehydrate_everywhere(
     message: Any,
     *,
     storage: Callable[[], CrashableStorage[Any]] = CrashableMemory,
-    durability: Literal["superstep", "async", "exit", "delivery"] = "superstep",
+    durability: Durability = "superstep",
     answers: Answers | None = None,
     config: Mapping[str, Any] | None = None,
     seed: int = 0,

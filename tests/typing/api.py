@@ -361,6 +361,7 @@ async def tools_come_with_every_storage(workflow: Workflow, storage: PostgresChe
     assert_type(await storage.prune(older_than=timedelta(days=30)), int)
     await storage.prune(older_than=30)  # type: ignore[arg-type]
     assert_type(await storage.vacuum(), int)
+    assert_type(await encrypted.vacuum(), int)
 
 
 def upcasters_are_plain_functions() -> list[Upcaster]:

@@ -87,6 +87,24 @@ class EncryptedStorage(StorageTools):
         if close is not None:
             close()
 
+    async def vacuum(self) -> int:
+        """Give room back as the storage below does; no key is needed.
+
+        If cancelled, everything is there, as the storage below says.
+
+        Returns:
+            By how many bytes what it keeps got smaller.
+
+        Raises:
+            CheckpointError: The storage below failed, or has no room to give back, as one in memory has none.
+        """
+        vacuum = getattr(self._storage, "vacuum", None)
+        if vacuum is None:
+            raise CheckpointError(
+                f"{self._storage!r} has no vacuum: it keeps no file or tables to make smaller; leave it out"
+            )
+        return int(await vacuum())
+
     async def save(self, commit: Commit) -> CheckpointInfo:
         """Encrypt and write one checkpoint; see `CheckpointStorage.save`."""
         check_commit(commit)

@@ -48,7 +48,7 @@ def inspect(connection: apsw.Connection, now: float) -> list[Finding]:
     with _cancellable(connection):
         try:
             return [*_file_faults(connection), *_entry_faults(connection), *_lease_faults(connection, now)]
-        except (apsw.CorruptError, UnicodeDecodeError) as error:
+        except (apsw.CorruptError, apsw.TooBigError, UnicodeDecodeError) as error:
             return [Finding("file", "", "", f"SQLite cannot read all of it ({type(error).__name__}: {error})")]
 
 

@@ -1,7 +1,8 @@
 """Rows of checkpoints as they are, whatever is in them. All are called inside a transaction.
 
 SQLite keeps any type in any column, and text that is no UTF-8. So each field comes with its type, and text as its bytes:
-a field of the wrong type, a kind that is not known, or a run that is not there make a row that tells of its damage.
+a field of the wrong type, a kind that is not known, or a run that is not there make a row that tells of its damage. So does a
+field that is longer than this connection reads at all: only its length is looked at.
 """
 
 from __future__ import annotations
@@ -30,12 +31,16 @@ class _Column:
     @property
     def selected(self) -> str:
         if self.types == _BYTES:  # what is too large is not read; its length is known without
-            kept = f"CASE WHEN typeof({self.source}) = 'blob' AND length({self.source}) <= ?1 THEN {self.source} END"
+            kept = f"CASE WHEN typeof({self.source}) = 'blob' AND length({self.source}) <= :max_payload THEN {self.source} END"
             return f"typeof({self.source}), {kept}"
         # Of any other type nothing is fetched: it could be text that is none.
         value = f"CAST({self.source} AS BLOB)" if "text" in self.types else self.source
         names = ", ".join(f"'{name}'" for name in self.types)
-        return f"typeof({self.source}), CASE WHEN typeof({self.source}) IN ({names}) THEN {value} END"
+        type_, length = f"typeof({self.source})", f"octet_length({self.source})"
+        return (
+            f"CASE WHEN {length} > :most THEN {length} ELSE {type_} END, "
+            f"CASE WHEN {type_} IN ({names}) AND ifnull({length}, 0) <= :most THEN {value} END"
+        )
 
 
 _TEXT, _NUMBER, _BYTES = ("text",), ("integer",), ("blob",)
@@ -68,8 +73,9 @@ _COUNT = len(_COLUMNS)
 
 # What is read of the parent is no fault of the row that names it.
 _OF_PARENT = """
-    p.position, CASE typeof(p.id) WHEN 'text' THEN CAST(p.id AS BLOB) END,
-    CASE typeof(q.id) WHEN 'text' THEN CAST(q.id AS BLOB) END, CASE typeof(p.digest) WHEN 'blob' THEN p.digest END
+    p.position, CASE WHEN typeof(p.id) = 'text' AND octet_length(p.id) <= :most THEN CAST(p.id AS BLOB) END,
+    CASE WHEN typeof(q.id) = 'text' AND octet_length(q.id) <= :most THEN CAST(q.id AS BLOB) END,
+    CASE WHEN typeof(p.digest) = 'blob' AND octet_length(p.digest) <= :most THEN p.digest END
 """
 
 _PAGE = f"""
@@ -80,11 +86,11 @@ _PAGE = f"""
     LEFT JOIN run r ON r.key = c.run
     LEFT JOIN checkpoint p ON p.position = c.parent
     LEFT JOIN workflow q ON q.key = p.workflow
-    WHERE c.position > ?2 {{only}} ORDER BY c.position LIMIT ?3
+    WHERE c.position > :after {{only}} ORDER BY c.position LIMIT :limit
 """  # noqa: S608 - of constants
 
 _ALL = _PAGE.format(only="")
-_OF_WORKFLOW = _PAGE.format(only="AND +c.workflow = (SELECT key FROM workflow WHERE id = ?4)")
+_OF_WORKFLOW = _PAGE.format(only="AND +c.workflow = (SELECT key FROM workflow WHERE id = :workflow_id)")
 
 
 def read(
@@ -93,12 +99,11 @@ def read(
     """A page of rows in order of writing; of a payload that is too large only the size."""
     if workflow_id is not None and not commit_rules.is_storable(workflow_id):
         return []
+    most = connection.limit(apsw.SQLITE_LIMIT_LENGTH)
+    wanted = {"after": after, "limit": limit, "max_payload": max_payload, "most": most, "workflow_id": workflow_id}
     cursor = connection.cursor()
     try:
-        asked = (max_payload, after, limit)
-        found = (
-            cursor.execute(_ALL, asked) if workflow_id is None else cursor.execute(_OF_WORKFLOW, (*asked, workflow_id))
-        )
+        found = cursor.execute(_ALL if workflow_id is None else _OF_WORKFLOW, wanted)
         return page_of((_row(values, max_payload) for values in found), limit)
     finally:
         cursor.close()  # a page that is full leaves rows unread
@@ -111,8 +116,13 @@ def _row(values: Any, max_payload: int) -> StoredRow:
     return row_of(position, dict(zip(_NAMES, found, strict=True)), of_parent, fault)
 
 
-def _type_fault(types: Sequence[str]) -> str:
+def _type_fault(types: Sequence[str | int]) -> str:
     for column, type_ in zip(_COLUMNS, types, strict=True):
+        if isinstance(type_, int):
+            return (
+                f"its {column.name} takes {type_} bytes, more than this storage reads; open it with a larger max_payload, or "
+                f"take the row for damaged"
+            )
         if type_ not in column.types:
             return f"its {column.name} is of type {type_}, not {' or '.join(column.types)}"
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from actorflow.checkpoint.records import JournalEntry
-from actorflow.errors import CheckpointError
+from actorflow.errors import CheckpointError, CheckpointNotFoundError
 from actorflow.testing.conformance.clauses import StorageClauses, expect_error, save_all
 from actorflow.testing.conformance.histories import make_commit, make_entry
 
@@ -110,7 +110,7 @@ class JournalClauses(StorageClauses):
         good = make_entry(0, "a")
         async with self.open_storage() as storage:
             await storage.save(make_commit("a"))
-            error = await expect_error(storage.write_journal([good, make_entry(1, "nowhere")]), CheckpointError)
+            error = await expect_error(storage.write_journal([good, make_entry(1, "nowhere")]), CheckpointNotFoundError)
             assert "'nowhere'" in str(error)
             for bad in (
                 make_entry(1, "nowhere"),

@@ -7,6 +7,7 @@ import itertools
 import trio
 
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.checkpoint.tools import StorageTools
 from actorflow.errors import CheckpointError, CheckpointNotFoundError
 from actorflow.testing.conformance.clauses import StorageClauses, expect_error, ids, save_all
 from actorflow.testing.conformance.histories import RandomHistory, make_commit
@@ -28,6 +29,19 @@ class ReadingClauses(StorageClauses):
             await expect_error(storage.list(before="nothing"), CheckpointNotFoundError)
             for limit in (0, -1):
                 await expect_error(storage.list(limit=limit), ValueError)
+
+    async def test_a_workflow_id_need_have_no_checkpoint_but_a_named_one_must_exist(self) -> None:
+        """A workflow id that has none has no latest, no headers and no history; the id of a checkpoint that is not there is an error."""
+        async with self.open_storage() as storage:
+            await storage.save(make_commit("there", workflow_id="red"))
+            for workflow_id in ("absent", "there", "\ud800"):
+                assert await storage.latest(workflow_id=workflow_id) is None
+                assert await storage.list(workflow_id) == []
+                assert await StorageTools.history(storage, workflow_id) == []
+                if isinstance(storage, StorageTools):
+                    assert await storage.history(workflow_id) == []
+            for verb in (storage.load, storage.lineage, storage.children):
+                await expect_error(verb("red"), CheckpointNotFoundError)
 
     async def test_loading_equals_replaying(self) -> None:
         """For random histories every checkpoint loads as a plain dict replays it."""

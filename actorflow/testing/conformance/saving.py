@@ -132,7 +132,11 @@ class SavingClauses(StorageClauses):
 
     async def test_an_unknown_parent_is_refused(self) -> None:
         """A parent is in the same storage."""
-        await self._refused((make_commit("b", "a"), make_commit("b", "a", full=True), make_commit("b", "b")))
+        commits = (make_commit("b", "a"), make_commit("b", "a", full=True), make_commit("b", "b"))
+        await self._refused(commits)
+        async with self.open_storage() as storage:
+            for commit in commits:
+                await expect_error(storage.save(commit), CheckpointNotFoundError)
 
     async def test_a_delta_needs_a_parent_of_its_own_workflow_id(self) -> None:
         """What does not stand alone stands on a parent of the same workflow id."""
