@@ -159,7 +159,7 @@ def test_postgres_takes_what_the_protocol_says():
 
     assert shown(storage) == (
         "dsn, *, schema='actorflow', lease_ttl=30.0, lock_timeout=10.0, statement_timeout=60.0, idle_timeout=5.0, "
-            "max_payload=67108864"
+        "max_payload=67108864"
     )
     for verb in [name for name in vars(CheckpointStorage) if not name.startswith("_")]:
         assert shown(getattr(storage, verb)) == shown(getattr(CheckpointStorage, verb))
