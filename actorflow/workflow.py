@@ -15,22 +15,18 @@ from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.durability import Durability, checked_durability
 from actorflow.errors import WorkflowBusyError
 from actorflow.events import WorkflowRunState
+from actorflow.runtime.arguments import LATEST, UNSET, Latest, RunArguments
 from actorflow.runtime.claim import Claim
 from actorflow.runtime.opening import (
-    LATEST,
-    UNSET,
-    Latest,
     Opening,
-    RunArguments,
     check_answer,
     discarded,
     fresh_changes,
-    load_standing,
-    other_head,
     requests_of,
     responses_run_changes,
 )
 from actorflow.runtime.ownership import RunToken
+from actorflow.runtime.restoring import load_standing, other_head
 from actorflow.runtime.run import Run
 from actorflow.runtime.run_core import RunCore
 from actorflow.runtime.run_result import RunResult

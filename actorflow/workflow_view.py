@@ -15,8 +15,9 @@ from actorflow.runtime.definition import Definition
 from actorflow.runtime.emitter import request_event
 from actorflow.runtime.explaining import explain
 from actorflow.runtime.explanation import Explanation
-from actorflow.runtime.opening import decode_checkpoint, requests_of
+from actorflow.runtime.opening import requests_of
 from actorflow.runtime.ownership import RunToken
+from actorflow.runtime.restoring import decode_checkpoint
 from actorflow.runtime.workflow_core import WorkflowCore
 
 __all__ = ["WorkflowView"]

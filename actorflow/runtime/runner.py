@@ -13,7 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -23,8 +23,6 @@ from actorflow.checkpoint.records import CheckpointKind
 from actorflow.core.snapshot import Snapshot
 from actorflow.core.subworkflows import LocatedRequest, path_of
 from actorflow.errors import (
-    CheckpointError,
-    LeaseLostError,
     RunEndedError,
 )
 from actorflow.events import (
@@ -39,6 +37,7 @@ from actorflow.graph.tree_commit import TreeResult, commit_tree, commit_tree_arr
 from actorflow.runtime.activity import Activity
 from actorflow.runtime.actor_group import ActorGroup
 from actorflow.runtime.answers import Answers
+from actorflow.runtime.arguments import RunArguments
 from actorflow.runtime.asking import answered
 from actorflow.runtime.cleanup import CleanupWatch
 from actorflow.runtime.emitter import Emitter
@@ -50,13 +49,14 @@ from actorflow.runtime.keeping import Keeping
 from actorflow.runtime.leasing import LeaseKeeper
 from actorflow.runtime.limits import SuperstepLimits
 from actorflow.runtime.logs import log_superstep
-from actorflow.runtime.opening import Opening, RunArguments, answer_changes, requests_of
+from actorflow.runtime.opening import Opening, answer_changes, requests_of
 from actorflow.runtime.recorder import GRACE, Recorder
 from actorflow.runtime.run_core import RunCore
 from actorflow.runtime.run_port import Ports
 from actorflow.runtime.run_result import RunResult
 from actorflow.runtime.supervision import Supervision
 from actorflow.runtime.tree import Tree
+from actorflow.runtime.unwinding import unwind
 from actorflow.runtime.waiting import Waiting
 from actorflow.runtime.workflow_core import WorkflowCore
 
@@ -132,7 +132,7 @@ class Runner:
             try:
                 if not self._completed or self._failure is not None:
                     with trio.move_on_after(GRACE, shield=True):
-                        await self._unwind()
+                        await unwind(self._keeping, self._actors, self._failure)
             except trio.Cancelled:
                 raise
             except BaseException as error:  # Ctrl-C, or a hook that asks the process to end: it wins over any failure
@@ -385,38 +385,10 @@ class Runner:
             actors = self._actors
             self._failure = actors.first_error() if actors.failed else next(iter(actors.stop_errors), None)
 
-    async def _unwind(self) -> None:
-        """Bring the workflow back to its last committed superstep; runs shielded, for a bounded time."""
-        self._emitter.in_haste = True
-        states = self._core.states
-        states.mark_stale(self._actors.touched)  # before anything can use up the grace
-        problems: list[BaseException] = [error for error in self._actors.stop_errors if error is not self._failure]
-        try:
-            await self._store_what_is_left()
-        except (CheckpointError, LeaseLostError) as error:
-            problems.append(error)
-        self._core.places.forget_all_but(self._snapshot)
-        problems += await states.roll_back(self._snapshot)
-        self._tell_problems(problems)
-
-    async def _store_what_is_left(self) -> None:
-        recorder = self._recorder
-        if recorder is None:
-            return
-        await recorder.close()
-        await self._keeping.write_what_is_left()
-
-    def _tell_problems(self, problems: Sequence[BaseException]) -> None:
-        for problem in problems:
-            told = "; ".join([repr(problem), *getattr(problem, "__notes__", ())])
-            if self._failure is not None and problem is not self._failure:
-                self._failure.add_note(f"while the workflow went back to its last committed superstep: {told}")
-            self._emitter.emit_nowait(WarningEvent, message=f"while going back to the last superstep: {told}")
-
     def _conclude(self) -> None:
         """Decide how the run ended. Plain code: nothing can come between."""
         recorder = self._recorder
-        if recorder is not None and recorder.unsaved:  # the grace of `_unwind` ran out
+        if recorder is not None and recorder.unsaved:  # the grace of the way back ran out
             recorder.abandon_unsaved()
         if self._actors.slots:
             self._standing.finished = self._keeping.finished_here()
