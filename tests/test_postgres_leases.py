@@ -17,7 +17,7 @@ import trio
 
 from actorflow.checkpoint.postgres.insertion import Insertion
 from actorflow.checkpoint.postgres.storage import PostgresCheckpointStorage
-from actorflow.errors import CheckpointError, LeaseHeldError, LeaseLostError
+from actorflow.errors import CheckpointError, CheckpointNotFoundError, LeaseHeldError, LeaseLostError
 from actorflow.testing.storage_conformance import make_commit, make_entry
 
 
@@ -471,7 +471,7 @@ async def test_of_saves_that_are_written_together_each_is_judged_by_itself(stora
             "again": 1,
             "next": 2,
             "stale": LeaseLostError,
-            "orphan": CheckpointError,
+            "orphan": CheckpointNotFoundError,
             "taken": CheckpointError,
             "last": 1,
         }
