@@ -7,6 +7,7 @@ repeated (R15). What is cancelled is cancelled on the server too, and has change
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -28,6 +29,13 @@ from actorflow.errors import CheckpointError
 from actorflow.testing import empty_house
 from actorflow.testing.storage_conformance import make_commit, make_entry
 from tests.postgres import Line, until
+
+
+@pytest.fixture
+def open_for_test(database):
+    """A function that opens a storage, which is closed when the test ends in any way."""
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(open_storage(database))
 
 
 @pytest.fixture
@@ -208,16 +216,14 @@ def test_processes_that_race_to_set_up_the_schema_all_succeed(database, storage)
     assert len(trio.run(storage.list)) == 9
 
 
-async def test_many_that_set_up_one_schema_at_once_all_succeed(database):
+async def test_many_that_set_up_one_schema_at_once_all_succeed(open_for_test):
     """R16."""
-    storages = [open_storage(database) for _ in range(8)]
+    storages = [open_for_test() for _ in range(8)]
     async with trio.open_nursery() as nursery:
         for number, storage in enumerate(storages):
             nursery.start_soon(storage.save, make_commit(f"{number}"))
             nursery.start_soon(storage.list)
     assert len(await storages[0].list()) == 8
-    for storage in storages:
-        storage.close()
 
 
 async def test_a_schema_of_a_later_version_is_refused_and_left_alone(database, storage):

@@ -6,6 +6,7 @@ stopped in the middle of a transaction holds up nobody for long (P7, R08).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -23,6 +24,13 @@ from actorflow.testing.storage_conformance import make_commit, make_entry
 
 def open_storage(database, **limits):
     return PostgresCheckpointStorage(database.dsn, schema=database.schema, **limits)
+
+
+@pytest.fixture
+def open_for_test(database):
+    """A function that opens a storage, which is closed when the test ends in any way."""
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(open_storage(database))
 
 
 @pytest.fixture
@@ -296,9 +304,9 @@ async def test_two_storages_on_one_schema_grant_one_lease(database, storage):
         await storage.save(make_commit("a", lease=second))
 
 
-async def test_many_that_race_for_a_lease_through_storages_of_their_own_agree(database):
+async def test_many_that_race_for_a_lease_through_storages_of_their_own_agree(open_for_test):
     """One row orders them all; each holder writes, and nobody writes in between."""
-    storages = [open_storage(database) for _ in range(5)]
+    storages = [open_for_test() for _ in range(5)]
     held = []
 
     async def advance(number, storage):
@@ -320,13 +328,11 @@ async def test_many_that_race_for_a_lease_through_storages_of_their_own_agree(da
             nursery.start_soon(advance, number, storage)
     line = await storages[0].lineage((await storages[0].latest(workflow_id="workflow")).id)
     assert [info.sequence for info in line] == [*range(20, 0, -1)]
-    for storage in storages:
-        storage.close()
 
 
-async def test_writers_of_many_workflow_ids_in_any_order_do_not_deadlock(database):
+async def test_writers_of_many_workflow_ids_in_any_order_do_not_deadlock(open_for_test):
     """Batches of several storages lock the same rows in different orders; all of it is written."""
-    storages = [open_storage(database) for _ in range(3)]
+    storages = [open_for_test() for _ in range(3)]
     names = [f"{number}" for number in range(6)]
 
     async def write(storage, mark, order):
@@ -343,8 +349,6 @@ async def test_writers_of_many_workflow_ids_in_any_order_do_not_deadlock(databas
     assert len(await storages[0].list()) == 8 * 3 * 6
     for name in names:
         assert [info.sequence for info in await storages[0].list(name)] == [*range(24, 0, -1)]
-    for storage in storages:
-        storage.close()
 
 
 async def test_epochs_grow_over_closing_and_over_everything_that_is_dropped(database):
