@@ -33,7 +33,8 @@ from actorflow.events import (
     WarningEvent,
     WorkflowRunState,
 )
-from actorflow.graph.tree_commit import TreeResult, commit_tree, commit_tree_arrivals
+from actorflow.graph.tree_commit import commit_tree, commit_tree_arrivals
+from actorflow.graph.tree_result import TreeResult
 from actorflow.runtime.activity import Activity
 from actorflow.runtime.actor_group import ActorGroup
 from actorflow.runtime.answers import Answers

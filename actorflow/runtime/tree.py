@@ -15,7 +15,7 @@ from actorflow.core.subworkflows import LocatedRequest, path_of
 from actorflow.errors import RequestNotFoundError, ResponseTypeError
 from actorflow.events import ExecutorCompletedEvent, ExecutorInvokedEvent
 from actorflow.graph.nesting import Names, plan
-from actorflow.graph.tree_commit import Completed
+from actorflow.graph.tree_result import Completed
 from actorflow.runtime.opening import Located, check_input
 from actorflow.runtime.run_port import Ports
 from actorflow.runtime.slot import Slot
