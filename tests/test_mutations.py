@@ -14,7 +14,7 @@ from actorflow.checkpoint.memory import journal as memory_journal
 from actorflow.checkpoint.memory import leases as memory_leases
 from actorflow.errors import CheckpointError
 from actorflow.graph import tree_commit as tree_module
-from actorflow.runtime.actor_group import ActorGroup
+from actorflow.runtime.actor import Actor
 from actorflow.runtime.journal import Journal
 from actorflow.runtime.leasing import LeaseKeeper
 from actorflow.runtime.recorder import Recorder
@@ -73,18 +73,18 @@ def histories():
 def test_without_the_canonical_order_schedules_show(monkeypatch):
     """P4: effects merged in the order in which handlers happened to finish."""
     assert len(histories()) == 1
-    order, finished, commit = [], ActorGroup.delivery_finished, tree_module.commit_superstep
+    order, take_over, commit = [], Actor._take_over, tree_module.commit_superstep
 
-    async def delivery_finished(group, slot):
-        order.append(slot.finished)
-        await finished(group, slot)
+    def noted(actor, finished):
+        order.append(finished)
+        take_over(actor, finished)
 
     def commit_superstep(graph, snapshot, done, superstep, **more):
         return commit(
             graph, snapshot, sorted(done, key=lambda each: [*map(id, order)].index(id(each))), superstep, **more
         )
 
-    monkeypatch.setattr(ActorGroup, "delivery_finished", delivery_finished)
+    monkeypatch.setattr(Actor, "_take_over", noted)
     monkeypatch.setattr(tree_module, "commit_superstep", commit_superstep)
 
     assert len(histories()) > 1
