@@ -1,4 +1,9 @@
-"""Settings of the whole suite: property tests draw anew at every run, except in CI, whose verdict must not depend on luck."""
+"""Settings of the whole suite.
+
+Property tests draw anew at every run, except in CI, whose verdict must not depend on luck. Always-rehydrate (R05): with
+ACTORFLOW_REHYDRATE=1 every run of every test goes on from bytes after each superstep; without it, the tests of the modules
+below are run so once more.
+"""
 
 import os
 
@@ -35,3 +40,27 @@ def postgres_dsn(postgres_server):
 
     with fresh_dsn(postgres_server) as dsn:
         yield dsn
+
+
+REHYDRATES = bool(os.environ.get("ACTORFLOW_REHYDRATE"))
+REHYDRATED = frozenset(())
+
+
+def pytest_generate_tests(metafunc):
+    """Run the tests of some modules once more, rehydrated."""
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if module in REHYDRATED and not REHYDRATES and not metafunc.definition.get_closest_marker("not_rehydrated"):
+        ways = [pytest.param(False, id=pytest.HIDDEN_PARAM), pytest.param(True, id="rehydrated")]
+        metafunc.parametrize("rehydration", ways, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def rehydration(request):
+    """The counts of the rehydrated runs of a test; None if its runs are left alone."""
+    from actorflow.testing import rehydrating
+
+    if not getattr(request, "param", REHYDRATES) or request.node.get_closest_marker("not_rehydrated"):
+        yield None
+        return
+    with rehydrating() as counts:
+        yield counts

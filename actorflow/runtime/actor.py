@@ -97,6 +97,11 @@ class Actor:
         """Where the executor's own state is kept."""
         return self.run_port.place.state_section(self.executor.id)
 
+    @property
+    def has_hooks(self) -> bool:
+        """Whether the executor is told when its task begins or ends."""
+        return type(self.executor).on_start is not Executor.on_start or self._has_on_stop
+
     def wake(self, slots: list[Slot]) -> None:
         """Deliver a superstep's messages to the parked task."""
         self._inbox.give(slots)

@@ -119,6 +119,14 @@ class ActorGroup:
             self._leaving.append(actor)
             actor.stop()
 
+    def let_go(self) -> None:
+        """Let the parked actors end whose executors would not notice; they begin again when they are next woken."""
+        for address, actor in [*self._actors.items()]:
+            if not actor.has_hooks:
+                del self._actors[address]
+                self._leaving.append(actor)
+                actor.stop()
+
     def dismiss(self) -> None:
         """Forget the actors and the runner, which know this group: without this a run would be cyclic garbage."""
         self._actors.clear()

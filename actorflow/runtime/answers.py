@@ -65,6 +65,24 @@ class Answers:
             if open_now.get(located.request.id) is located.request
         ]
 
+    def stand_on(self, before: Mapping[str, LocatedRequest], now: Mapping[str, LocatedRequest]) -> None:
+        """The open requests are other objects now: go by those.
+
+        Args:
+            before: The requests that were open, by id.
+            now: The same, as they are now.
+        """
+
+        def renewed(located: LocatedRequest) -> LocatedRequest:
+            known = before.get(located.request.id)
+            return now[located.request.id] if known is not None and known.request is located.request else located
+
+        for id_, each in before.items():
+            if self.settled.get(id_) is each.request:
+                self.settled[id_] = now[id_].request
+        self._given = [(renewed(located), value) for located, value in self._given]
+        self._taken = [(renewed(located), value) for located, value in self._taken]
+
     async def arrive(self) -> None:
         """Wait until an answer is there."""
         self._arrived = trio.Event()

@@ -69,14 +69,17 @@ class Places:
             place = self._children.pop(names)
             self.states.leave(place.executors, place.state_section)
 
+    def isolated(self) -> set[Names]:
+        """The children that are for one input."""
+        return {names for names in self._children if is_isolated(names[-1])}
+
     def forget_isolated(self) -> None:
         """Let go of every child that is for one input: the workflow stands somewhere else now."""
-        self.forget({names for names in self._children if is_isolated(names[-1])})
+        self.forget(self.isolated())
 
     def forget_all_but(self, snapshot: Snapshot) -> None:
         """Let go of every child that is for one input and that is not part of a state (any more)."""
-        isolated = (names for names in self._children if is_isolated(names[-1]))
-        self.forget({names for names in isolated if snapshot.find(names) is None})
+        self.forget({names for names in self.isolated() if snapshot.find(names) is None})
 
     def _make(self, names: Names) -> Place:
         parent = self.at(names[:-1])

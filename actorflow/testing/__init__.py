@@ -6,6 +6,7 @@ from actorflow.testing.crash import crash_everywhere
 from actorflow.testing.crash_media import CrashableMemory, CrashableSqlite, CrashableStorage
 from actorflow.testing.crash_report import CrashError, CrashReport, CrashRow
 from actorflow.testing.rehydrate import rehydrate_everywhere
+from actorflow.testing.rehydrating import Rehydration, rehydrating
 from actorflow.testing.schedules import run_seeded, scheduling_seeds
 from actorflow.testing.storage_conformance import StorageConformance
 from actorflow.testing.sweep import Leak, LeakError, SweepReport, cancel_everywhere
@@ -22,6 +23,7 @@ __all__ = [
     "Leak",
     "LeakError",
     "LimiterToken",
+    "Rehydration",
     "StorageConformance",
     "SweepReport",
     "cancel_everywhere",
@@ -29,6 +31,7 @@ __all__ = [
     "crash_everywhere",
     "empty_house",
     "rehydrate_everywhere",
+    "rehydrating",
     "run_seeded",
     "scheduling_seeds",
     "survive_chaos",

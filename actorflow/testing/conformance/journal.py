@@ -127,6 +127,27 @@ class JournalClauses(StorageClauses):
             await storage.write_journal([good])
             assert await storage.read_journal("workflow", "a") == [good]
 
+    async def test_a_journal_refused_among_many_leaves_nothing(self) -> None:
+        """Writers that happen to be written together share no failure, and of what failed no half is there."""
+        refused: list[int] = []
+        async with self.open_storage() as storage:
+            await storage.save(make_commit("a"))
+
+            async def write(number: int) -> None:
+                second = make_entry(100 + number, "nowhere" if number % 3 == 0 else "a")
+                try:
+                    await storage.write_journal([make_entry(number, "a"), second])
+                except CheckpointError:
+                    refused.append(number)
+
+            async with trio.open_nursery() as nursery:
+                for number in range(12):
+                    nursery.start_soon(write, number)
+            written = [entry.index for entry in await storage.read_journal("workflow", "a")]
+        kept = [number for number in range(12) if number % 3]
+        assert sorted(refused) == [0, 3, 6, 9]
+        assert written == [*kept, *(100 + number for number in kept)]
+
 
 def _with_text_for_payload(entry: JournalEntry) -> JournalEntry:
     wrong = JournalEntry(
