@@ -59,7 +59,6 @@ LEFT = "test_what_a_prune_leaves_is_what_it_was"
 LIVE = "test_a_lease_that_is_not_renewed_can_be_overtaken"
 
 
-
 def shared(kind):
     """What the storages have in common, where this one looks it up."""
     leases = f"actorflow.checkpoint.{kind}.leases"

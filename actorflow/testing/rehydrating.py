@@ -21,16 +21,17 @@ from datetime import UTC, datetime
 import attrs
 import trio
 
+import actorflow.workflow as made_in  # looked up there at each run
 from actorflow.checkpoint.ledger import Ledger
 from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, CheckpointKind, Commit
-from actorflow.core.effects import REMOVED
+from actorflow.core.effects import REMOVED, Finished
 from actorflow.core.snapshot import Changes, Snapshot
-from actorflow.graph.nesting import plan
+from actorflow.errors import ActorflowError
+from actorflow.graph.nesting import Planned, plan
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.opening import decode_checkpoint, requests_of
 from actorflow.runtime.runner import Runner
-from actorflow.workflow import Workflow
 
 __all__ = ["Rehydration", "rehydrating"]
 
@@ -42,10 +43,12 @@ class Rehydration:
     Attributes:
         loaded: How often a run went on from its own storage.
         shadowed: How often from the switch's, because no other had all of its state.
+        unreadable: How often its own storage could not be read, and the switch's did it.
     """
 
     loaded: int = 0
     shadowed: int = 0
+    unreadable: int = 0
 
 
 @contextmanager
@@ -70,11 +73,12 @@ def rehydrating() -> Iterator[Rehydration]:
     class Counting(_RehydratingRunner):
         rehydration = counts
 
-    before, Workflow._runner_type = Workflow._runner_type, Counting  # noqa: SLF001 - the seam that is there for this
+    before = vars(made_in)["Runner"]
+    vars(made_in)["Runner"] = Counting
     try:
         yield counts
     finally:
-        Workflow._runner_type = before  # noqa: SLF001 - as above
+        vars(made_in)["Runner"] = before
 
 
 @attrs.define(eq=False)
@@ -136,49 +140,73 @@ class _RehydratingRunner(Runner):
 
     async def _rehydrate(self) -> None:
         """Take up the committed state as a resume would. If cancelled, the run stands where it stood."""
-        recorder, standing = self._recorder, self._standing
-        assert recorder is not None
-        stored_in = self._arguments.storage if standing.head is not None and recorder.stands_on_head else None
-        if stored_in is not None and standing.head is not None:
-            checkpoint = await stored_in.load(standing.head.id)
-            self.rehydration.loaded += 1
-        else:
-            self._shadow = self._shadow or _Shadow(self._definition)
-            checkpoint = await self._shadow.through(standing.snapshot)
-            self.rehydration.shadowed += 1
+        states, standing = self._core.states, self._standing
+        head = await self._head()
+        checkpoint = head or await self._through_the_shadow(standing.snapshot)
         snapshot = decode_checkpoint(self._definition, checkpoint)
         self._let_actors_go()
-        await self._core.states.put_back(snapshot, [*self._core.states.stateful])
+        await states.put_back(snapshot, [*states.stateful])
         self._adopt(snapshot)
-        if stored_in is not None:
-            standing.head = checkpoint
-            standing.ledger = Ledger.of_checkpoint(self._definition.codec, checkpoint.contents, standalone=False)
-            recorder.parent_id = await standing.parent_in(stored_in, self._definition)
+        if head is not None:
+            await self._stand_on(head)
+
+    async def _head(self) -> Checkpoint | None:
+        """What the run's storage has, if it has all that is committed, and can be read."""
+        storage, standing = self._arguments.storage, self._standing
+        assert self._recorder is not None
+        if storage is None or standing.head is None or not self._recorder.stands_on_head:
+            return None
+        try:
+            loaded = await storage.load(standing.head.id)
+        except ActorflowError:
+            raise
+        except Exception:  # noqa: BLE001 - the run itself would not have asked, so it must not fail of a storage that is away
+            self.rehydration.unreadable += 1
+            return None
+        self.rehydration.loaded += 1
+        return loaded
+
+    async def _through_the_shadow(self, snapshot: Snapshot) -> Checkpoint:
+        if self._shadow is None:
+            self._shadow = _Shadow(self._definition)
+        self.rehydration.shadowed += 1
+        return await self._shadow.through(snapshot)
+
+    async def _stand_on(self, head: Checkpoint) -> None:
+        standing, recorder, storage = self._standing, self._recorder, self._arguments.storage
+        assert recorder is not None
+        assert storage is not None
+        standing.head = head
+        standing.ledger = Ledger.of_checkpoint(self._definition.codec, head.contents, standalone=False)
+        recorder.parent_id = await standing.parent_in(storage, self._definition)
 
     def _let_actors_go(self) -> None:
+        assert self._recorder is not None
         places = self._core.places
         gone = places.isolated()
         self._actors.stop_inside(gone)
         self._ports.forget(gone)
         places.forget(gone)
-        self._actors.let_go()
+        if not self._recorder.unsaved:  # if the save fails, the run asks its actors whose state has to go back
+            self._actors.let_go()
 
     def _adopt(self, snapshot: Snapshot) -> None:
-        """Put another snapshot of the same state in the place of the one there is. What knows parts of it by identity learns of it."""
-        standing, definition, codec = self._standing, self._definition, self._definition.codec
+        """Put a snapshot in the place of an equal one; what knows parts of that one by identity goes by the new ones."""
+        standing, definition = self._standing, self._definition
         old, standing.snapshot = standing.snapshot, snapshot
         self._answers.stand_on(requests_of(definition, old), requests_of(definition, snapshot))
-        before, now = [*plan(definition, old)], [*plan(definition, snapshot)]
-        deliveries = {id(each.delivery): new for each, new in zip(before, now, strict=True)}
+        pairs = zip(plan(definition, old), plan(definition, snapshot), strict=True)
+        now = {id(before.delivery): after for before, after in pairs}
         standing.finished = {
-            place: codec.at(deliveries[id(each.delivery)].names).decode_finished(
-                deliveries[id(each.delivery)].delivery,
-                codec.at(deliveries[id(each.delivery)].names).encode_finished(each),
-            )
+            place: self._read_back(each, now[id(each.delivery)])
             for place, each in standing.finished.items()
-            if id(each.delivery) in deliveries
+            if id(each.delivery) in now
         }
-        trials = standing.trials
-        for place, trial in trials.by_place.items():
-            if id(trial.delivery) in deliveries:
-                trials.by_place[place] = attrs.evolve(trial, delivery=deliveries[id(trial.delivery)].delivery)
+        by_place = standing.trials.by_place
+        for place, trial in by_place.items():
+            if id(trial.delivery) in now:
+                by_place[place] = attrs.evolve(trial, delivery=now[id(trial.delivery)].delivery)
+
+    def _read_back(self, finished: Finished, planned: Planned) -> Finished:
+        codec = self._definition.codec.at(planned.names)
+        return codec.decode_finished(planned.delivery, codec.encode_finished(finished))
