@@ -41,6 +41,7 @@ async def test_a_released_checkpoint_is_taken_up_from_a_file(path, tmp_path):
         await ENTRIES[path.stem].resume(storage, ERAS["as written"])
 
 
+@pytest.mark.not_rehydrated(reason="compares bytes, and a resume does not know those of the delta it stands on")
 @pytest.mark.parametrize("name", ENTRIES)
 async def test_what_is_written_today_is_what_was_released(name):
     released = (folder() / f"{name}.jsonl").read_text(encoding="ascii").splitlines()

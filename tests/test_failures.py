@@ -455,6 +455,7 @@ async def test_a_handler_that_swallows_its_cancellation_does_not_commit_anything
         assert standing(workflow)[0] == 0
 
 
+@pytest.mark.not_rehydrated(reason="a value that no storage could keep, which a run without one may use")
 async def test_what_cannot_be_stored_fails_at_the_superstep_that_made_it() -> None:
     """The in-memory storage is as strict as a durable one; a run without storage encodes nothing."""
 

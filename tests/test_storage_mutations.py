@@ -87,7 +87,7 @@ IN_MEMORY = (
     Mutation("any head's entries are read", f"{MEMORY}.journal.Journal.read", "if one.checkpoint_id == checkpoint_id", "", ASKED),
     Mutation("a deleted head's entries stay", f"{MEMORY}.storage.InMemoryCheckpointStorage.delete", "self._journal.drop_following({record.info.id})", "pass", DELETED),
     Mutation("the head of a journal goes", f"{MEMORY}.storage.InMemoryCheckpointStorage._prune_workflow", "record.info.id not in kept and", "", FOLLOWS),
-    Mutation("the chain of digests is cut", f"{MEMORY}.storage.InMemoryCheckpointStorage._insert", "parent.info.digest if parent else \"\"", "\"\"", CHAINS),
+    Mutation("the chain of digests is cut", f"{MEMORY}.storage.InMemoryCheckpointStorage._insert", 'parent.info.digest if parent else ""', '""', CHAINS),
     Mutation("a retry is written again", f"{MEMORY}.storage.InMemoryCheckpointStorage.save", "if existing is not None:", "if False:", RETRY),
     Mutation("what others stand on is deleted", f"{MEMORY}.storage.InMemoryCheckpointStorage.delete", "raise commit_rules.has_children(record.info.id, child_id, _PLACE)", "pass", LEAVES),
     Mutation("a chain ends too early", f"{MEMORY}.storage._to_full", "if record.full:", "if True:", REPLAY),
@@ -108,7 +108,7 @@ IN_SQLITE = (
     Mutation("any head's entries are read", f"{SQLITE}.journal._READ", "AND follows = ?", "AND ? IS NOT NULL", ASKED),
     Mutation("a deleted head's entries stay", f"{SQLITE}.rows.delete", "journal.drop_following(connection, (position,))", "pass", DELETED),
     Mutation("the head of a journal goes", f"{SQLITE}.journal._FOLLOWED", "?1 < l.expires", "?1 > l.expires", FOLLOWS),
-    Mutation("the chain of digests is cut", f"{SQLITE}.rows.insert", "commit.full, parent_digest)", "commit.full, \"\")", CHAINS),
+    Mutation("the chain of digests is cut", f"{SQLITE}.rows.insert", "commit.full, parent_digest)", 'commit.full, "")', CHAINS),
     Mutation("a retry is written again", f"{SQLITE}.rows.insert", "if existing is not None:", "if False:", RETRY),
     Mutation("a chain ends too early", f"{SQLITE}.rows._CHAIN", "WHERE NOT c.is_full", "WHERE FALSE", REPLAY),
     Mutation("half a write is committed", f"{SQLITE}.connections._transaction", 'execute("ROLLBACK")', 'execute("COMMIT")', WHOLE),
@@ -132,7 +132,7 @@ IN_POSTGRES = (
     Mutation("any head's entries are read", f"{POSTGRES}.journal._READ", "AND follows =", "AND 0 <=", ASKED),
     Mutation("a deleted head's entries stay", f"{POSTGRES}.rows.delete", "journal.drop_following(connection, [position])", "pass", SOUND),
     Mutation("the head of a journal goes", f"{POSTGRES}.journal._FOLLOWED", "t.now < w.expires", "t.now > w.expires", FOLLOWS),
-    Mutation("the chain of digests is cut", f"{POSTGRES}.rows.insert", "commit.full, parent_digest)", "commit.full, \"\")", CHAINS),
+    Mutation("the chain of digests is cut", f"{POSTGRES}.rows.insert", "commit.full, parent_digest)", 'commit.full, "")', CHAINS),
     Mutation("a retry is written again", f"{POSTGRES}.rows.insert", "if there:", "if False:", RETRY),
     Mutation("a chain ends too early", f"{POSTGRES}.rows._CHAIN", "WHERE NOT line.is_full", "WHERE FALSE", REPLAY),
     Mutation("what is cut off is not rewritten", f"{POSTGRES}.pruning._CUT_OFF_AND_REWRITE", "payload = %s", "payload = substr(payload, 1) || substr(%s::bytea, 1, 0)", LEFT),
@@ -184,7 +184,7 @@ def passes(tmp_path, request):
         try:
             trio.run(test, *arguments, clock=clock)
         except (*FOUND, ExceptionGroup) as error:
-            assert all(isinstance(leaf, FOUND) for leaf in leaves(error)), error
+            assert all(isinstance(leaf, FOUND) for leaf in leaves(error)), error  # noqa: PT017 - either way is right
             return False
         return True
 
@@ -223,7 +223,7 @@ async def acquired_meanwhile(database):
 async def commit_when_somebody_waits(database, other):
     waiting = "SELECT pid FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
     with trio.fail_after(10):
-        while not database.execute(waiting, database.name):
+        while not database.execute(waiting, database.name):  # noqa: ASYNC110 - the server tells nobody
             await trio.sleep(0.001)
     other.execute(
         "UPDATE workflow SET epoch = nextval('lease_epoch'), owner = 'early', host = 'h', process = '', ttl = 30, "

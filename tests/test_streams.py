@@ -347,6 +347,7 @@ async def test_what_a_fresh_message_abandons_is_told_of() -> None:
 # Values travel as they are.
 
 
+@pytest.mark.not_rehydrated(reason="looks at the identity of objects")
 async def test_events_carry_the_values_themselves_and_copy_nothing() -> None:
     """F24."""
     lock = threading.Lock()

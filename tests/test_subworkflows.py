@@ -357,6 +357,7 @@ class Verdict:
     marks: tuple[int, ...]
 
 
+@pytest.mark.not_rehydrated(reason="a value that no storage could keep, which a run without one may use")
 async def test_an_answer_in_json_form_becomes_the_declared_type():
     class Judge(Executor):
         @handler

@@ -27,7 +27,6 @@ from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.checkpoint.records import Checkpoint, CheckpointID, CheckpointInfo, CheckpointKind, Commit
 from actorflow.core.effects import REMOVED, Finished
 from actorflow.core.snapshot import Changes, Snapshot
-from actorflow.errors import ActorflowError
 from actorflow.graph.nesting import Planned, plan
 from actorflow.runtime.definition import Definition
 from actorflow.runtime.opening import decode_checkpoint, requests_of
@@ -43,7 +42,7 @@ class Rehydration:
     Attributes:
         loaded: How often a run went on from its own storage.
         shadowed: How often from the switch's, because no other had all of its state.
-        unreadable: How often its own storage could not be read, and the switch's did it.
+        unreadable: How often its own storage raised an OSError, and the switch's did it.
     """
 
     loaded: int = 0
@@ -158,9 +157,7 @@ class _RehydratingRunner(Runner):
             return None
         try:
             loaded = await storage.load(standing.head.id)
-        except ActorflowError:
-            raise
-        except Exception:  # noqa: BLE001 - the run itself would not have asked, so it must not fail of a storage that is away
+        except OSError:  # the run itself would not have asked, so it must not fail of a storage that is away
             self.rehydration.unreadable += 1
             return None
         self.rehydration.loaded += 1
