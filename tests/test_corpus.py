@@ -14,8 +14,9 @@ import pytest
 from actorflow import InMemoryCheckpointStorage, SqliteCheckpointStorage
 from actorflow.storage import FORMAT_VERSION
 from tests.corpus import write
-from tests.corpus.entries import ENTRIES, ERAS
+from tests.corpus.entries import ERAS
 from tests.corpus.files import fill, folder
+from tests.corpus.write import ENTRIES
 
 FILES = [
     pytest.param(path, id=f"{path.parent.name}-{path.stem}")
@@ -26,7 +27,7 @@ FILES = [
 
 @pytest.mark.parametrize("era", ERAS.values(), ids=ERAS.keys())
 @pytest.mark.parametrize("path", FILES)
-async def test_a_released_checkpoint_is_taken_up_as_it_was_left(path, era):
+async def test_a_released_checkpoint_is_taken_up_as_it_was_left(path, era, autojump_clock):
     storage = InMemoryCheckpointStorage()
     await fill(storage, path)
 
@@ -34,7 +35,7 @@ async def test_a_released_checkpoint_is_taken_up_as_it_was_left(path, era):
 
 
 @pytest.mark.parametrize("path", FILES)
-async def test_a_released_checkpoint_is_taken_up_from_a_file(path, tmp_path):
+async def test_a_released_checkpoint_is_taken_up_from_a_file(path, tmp_path, autojump_clock):
     with SqliteCheckpointStorage(tmp_path / "corpus.db", synchronous="normal") as storage:
         await fill(storage, path)
 
@@ -43,9 +44,9 @@ async def test_a_released_checkpoint_is_taken_up_from_a_file(path, tmp_path):
 
 @pytest.mark.not_rehydrated(reason="compares bytes, and a resume does not know those of the delta it stands on")
 @pytest.mark.parametrize("name", ENTRIES)
-async def test_what_is_written_today_is_what_was_released(name):
+def test_what_is_written_today_is_what_was_released(name):
     released = (folder() / f"{name}.jsonl").read_text(encoding="ascii").splitlines()
-    today = (await write.written(ENTRIES[name])).splitlines()
+    today = write.written(ENTRIES[name]).splitlines()
 
     assert [_timeless(line) for line in today] == [_timeless(line) for line in released]
 

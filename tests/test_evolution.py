@@ -4,6 +4,7 @@ Guards F42 and R03: signatures from before a declared rename are accepted, secti
 and the journal, forks and open requests are read through upcasters, too. R10: what was not declared is refused.
 """
 
+from functools import partial
 from typing import Any, Never
 
 import attrs
@@ -16,6 +17,7 @@ from actorflow import (
     Upcaster,
     WorkflowBuilder,
     WorkflowContext,
+    WorkflowExecutor,
     handler,
     response_handler,
 )
@@ -192,6 +194,37 @@ async def test_what_was_written_between_two_renames_is_taken_up_too():
     result = await make(Draft, Reply, storage=storage, upcasters=upcasters).run(checkpoint_id=LATEST)
 
     assert len(result.requests) == 1
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_what_a_workflow_inside_renamed_is_taken_up_by_those_around_it(depth):
+    """The signature of a workflow has in it those of the workflows inside, from before the rename as well."""
+    storage = InMemoryCheckpointStorage()
+
+    def asking(draft, reply, upcasters):
+        class Ask(Executor):
+            @handler
+            async def ask(self, topic: str, ctx: WorkflowContext) -> None:
+                ctx.request_info(draft(topic) if draft is OldDraft else draft(topic, 1), reply, request_id="r")
+
+            @response_handler
+            async def answer(self, request: draft, answer: reply, ctx: WorkflowContext[Never, str]) -> None:
+                await ctx.yield_output(f"{request.text} {answer.yes}")
+
+        held = WorkflowBuilder(name="ask", start_executor=lambda: Ask("ask"), upcasters=upcasters)
+        for level in range(depth):
+            holder = partial(WorkflowExecutor, held.build, f"level {level}", allow_direct_output=True)
+            held = WorkflowBuilder(name=f"around {level}", start_executor=holder, checkpoint_storage=storage)
+        return held.build(id="w")
+
+    await asking(OldDraft, OldReply, []).run("topic")
+    for upcasters in ([], UPCASTERS[:1]):
+        with pytest.raises((GraphMismatchError, UpcasterError)):
+            await asking(Draft, Reply, upcasters).run(checkpoint_id=LATEST)
+
+    renamed = asking(Draft, Reply, UPCASTERS)
+    await renamed.run(checkpoint_id=LATEST)
+    assert (await renamed.run(responses={"r": Reply(True)})).outputs == ["topic True"]
 
 
 async def test_a_class_that_moved_and_is_nested_is_the_same_class():

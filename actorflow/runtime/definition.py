@@ -13,7 +13,7 @@ from actorflow.checkpoint.codec.sections import SectionCodec
 from actorflow.checkpoint.codec.upcasters import Upcaster
 from actorflow.core.effects import OutputKind
 from actorflow.core.merge import Reducer
-from actorflow.core.naming import former_namings
+from actorflow.core.naming import Naming, former_namings
 from actorflow.graph.failures import takes_failures
 from actorflow.graph.graph import Graph
 from actorflow.graph.nesting import Nesting
@@ -76,13 +76,30 @@ class Definition:
 
     @cached_property
     def _former_signatures(self) -> frozenset[str]:
-        renames = self.codec.registry.lifts.renames
-        return frozenset(graph_signature(self.graph, name_of) for name_of in former_namings(renames))
+        return frozenset(map(self._signature_under, former_namings(self._renames)))
+
+    @cached_property
+    def _renames(self) -> tuple[tuple[str, str], ...]:
+        """Renames that this workflow declares, and then those that only workflows inside it do."""
+        inside = (rename for held in self._held.values() for rename in held._renames)  # noqa: SLF001 - its own kind
+        return tuple(dict.fromkeys([*self.codec.registry.lifts.renames, *inside]))
+
+    def _signature_under(self, name_of: Naming) -> str:
+        """The signature if classes were called so, here and in the workflows inside, whose signatures are part of it."""
+        nodes = dict(self.graph.nodes)
+        for id_, held in self._held.items():
+            former = held._signature_under(name_of)  # noqa: SLF001 - its own kind
+            nodes[id_] = attrs.evolve(nodes[id_], type_name=nodes[id_].type_name.replace(held.signature, former))
+        return graph_signature(attrs.evolve(self.graph, nodes=nodes), name_of)
+
+    @property
+    def _held(self) -> Mapping[str, Definition]:
+        return {id_: each.scheme for id_, each in self.children.items() if isinstance(each.scheme, Definition)}
 
     @cached_property
     def codec(self) -> SectionCodec:
         """Encodes with the types this graph declares; made when a storage is first used."""
-        inner = {id_: each.scheme.codec for id_, each in self.children.items() if isinstance(each.scheme, Definition)}
+        inner = {id_: held.codec for id_, held in self._held.items()}
         return SectionCodec(TypeRegistry(self.annotations, self.upcasters), inner)
 
     @cached_property
