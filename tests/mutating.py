@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
 import attrs
 import pytest
@@ -20,6 +22,7 @@ class Mutation:
         old: A piece of it; one that is not there any more fails the test, so that a table goes with the code.
         new: What is there instead.
         caught_by: The test that fails.
+        arguments: What it is called with, beside fixtures that are known.
     """
 
     name: str
@@ -27,19 +30,17 @@ class Mutation:
     old: str
     new: str
     caught_by: str
+    arguments: Mapping[str, Any] = attrs.Factory(dict)
 
     def apply(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Change it."""
         owner, name = _owner_of(self.site)
         monkeypatch.setattr(owner, name, self._changed(vars(owner)[name], name))
 
-    def _changed(self, original, name):
+    def _changed(self, original: Any, name: str) -> Any:
         if isinstance(original, str):
             return self._replaced(original)
-        if isinstance(original, tuple):
-            assert self.old in " ".join(original), self
-            return tuple(text.replace(self.old, self.new) for text in original)
-        function = original.fget if isinstance(original, property) else inspect.unwrap(original)
+        function = inspect.unwrap(original)
         source = self._replaced(textwrap.dedent(inspect.getsource(function)))
         made: dict[str, object] = {}
         exec(compile(f"from __future__ import annotations\n{source}", self.site, "exec"), function.__globals__, made)
@@ -50,7 +51,7 @@ class Mutation:
         return text.replace(self.old, self.new)
 
 
-def _owner_of(site: str):
+def _owner_of(site: str) -> tuple[Any, str]:
     """Where a dotted name leads, but for its last part; and that part."""
     *path, name = site.split(".")
     for depth in range(len(path), 0, -1):
