@@ -61,7 +61,7 @@ LIVE = "test_a_lease_that_is_not_renewed_can_be_overtaken"
 
 def shared(kind):
     """What the storages have in common, where this one looks it up."""
-    leases = f"actorflow.checkpoint.{kind}.leases"
+    leases = RULES_OF_LEASES if kind == "sqlite" else f"actorflow.checkpoint.{kind}.leases"
     return (
         Mutation("any lease writes", f"{leases}.check_writer", "check_current(lease, holding)", "pass", FORGED),
         Mutation("no lease is needed", f"{leases}.check_writer", "if is_live(holding, now):", "if False:", WAITS),
@@ -94,13 +94,13 @@ IN_MEMORY = (
 )  # fmt: skip
 
 IN_SQLITE = (
-    Mutation("a save is not fenced", f"{SQLITE}.rows.insert", "leases.check_may_write(connection, info.workflow_id, commit.lease, now)", "False", FORGED),
+    Mutation("a save is not fenced", f"{SQLITE}.rows.insert", "lease_rules.check_writer(commit.lease, leases.holding_in(info.workflow_id, held), now)", "False", FORGED),
     Mutation("a journal is not fenced", f"{SQLITE}.journal.write", "if leases.check_may_write(connection, workflow_id, lease, now):", "if False:", OVERTAKEN),
     Mutation("a lease is granted twice", f"{SQLITE}.leases.acquire", "check_free(holding(connection, workflow_id), owner, now)", "pass", RACE),
-    Mutation("an epoch comes again", f"{SQLITE}.schema.set_up", "execute(statement)", "execute(statement.replace('AUTOINCREMENT', ''))", EPOCHS),
+    Mutation("an epoch comes again", f"{SQLITE}.tables.take_steps", "connection.execute(step)", "connection.execute(step.replace('AUTOINCREMENT', ''))", EPOCHS),
     Mutation("anybody releases", f"{SQLITE}.leases.release", "epoch = ? AND workflow_id = ? AND owner = ?", "? IS NOT NULL AND workflow_id = ? AND ? IS NOT NULL", HARMS),
     Mutation("an overtaken lease stays", f"{SQLITE}.rows.insert", "if overtakes:", "if False:", "test_who_has_no_lease_overtakes_one_that_expired"),
-    Mutation("the sequence counts all", f"{SQLITE}.rows.insert", "FROM checkpoint WHERE workflow = ?", "FROM checkpoint WHERE ?", COUNTS),
+    Mutation("the sequence counts all", f"{SQLITE}.rows._LOOK", "FROM checkpoint WHERE workflow = w.key)", "FROM checkpoint)", COUNTS),
     Mutation("the latest is the oldest", f"{SQLITE}.rows.latest", "ORDER BY sequence DESC", "ORDER BY sequence", LATEST),
     Mutation("the latest goes by the clock", f"{SQLITE}.rows.latest", "ORDER BY sequence DESC", "ORDER BY created_at DESC", LATEST),
     Mutation("the journal is not dropped", f"{SQLITE}.journal.drop_of_workflow", "WHERE workflow = ?", "WHERE workflow = ? AND FALSE", ENDS),
@@ -108,8 +108,8 @@ IN_SQLITE = (
     Mutation("any head's entries are read", f"{SQLITE}.journal._READ", "AND follows = ?", "AND ? IS NOT NULL", ASKED),
     Mutation("a deleted head's entries stay", f"{SQLITE}.rows.delete", "journal.drop_following(connection, (position,))", "pass", DELETED),
     Mutation("the head of a journal goes", f"{SQLITE}.journal._FOLLOWED", "?1 < l.expires", "?1 > l.expires", FOLLOWS),
-    Mutation("the chain of digests is cut", f"{SQLITE}.rows.insert", "commit.full, parent_digest)", 'commit.full, "")', CHAINS),
-    Mutation("a retry is written again", f"{SQLITE}.rows.insert", "if existing is not None:", "if False:", RETRY),
+    Mutation("the chain of digests is cut", f"{SQLITE}.rows.insert", "digest_in(parent_digest, info.parent_id)", "''", CHAINS),
+    Mutation("a retry is written again", f"{SQLITE}.rows.insert", "if there is not None:", "if False:", RETRY),
     Mutation("a chain ends too early", f"{SQLITE}.rows._CHAIN", "WHERE NOT c.is_full", "WHERE FALSE", REPLAY),
     Mutation("half a write is committed", f"{SQLITE}.connections._transaction", 'execute("ROLLBACK")', 'execute("COMMIT")', WHOLE),
     Mutation("half a write of a batch is committed", f"{SQLITE}.connections._in_savepoint", 'execute("ROLLBACK TO one_of_a_batch")', 'execute("SELECT 1")', AMONG),
@@ -118,22 +118,22 @@ IN_SQLITE = (
 )  # fmt: skip
 
 IN_POSTGRES = (
-    Mutation("a save is not fenced", f"{POSTGRES}.rows.insert", "leases.check_may_write(locked, commit.lease)", "False", FORGED),
+    Mutation("a save is not fenced", f"{POSTGRES}.insertion._judged", "leases.check_may_write(locked, of.commit.lease)", "False", FORGED),
     Mutation("a journal is not fenced", f"{POSTGRES}.leases.lock_to_write", "check_may_write(locked, lease)", "False", OVERTAKEN),
     Mutation("a lease is granted twice", f"{POSTGRES}.leases.acquire", "check_free(locked.holding, owner, locked.now)", "pass", RACE),
     Mutation("an epoch comes again", f"{POSTGRES}.leases._GRANT", "nextval('lease_epoch')", "coalesce(epoch, 0) + 1", EPOCHS),
     Mutation("anybody releases", f"{POSTGRES}.leases.release", "(held.epoch, held.owner) == (lease.epoch, lease.owner)", "True", HARMS),
-    Mutation("an overtaken lease stays", f"{POSTGRES}.rows.insert", "if overtakes:", "if False:", "test_who_has_no_lease_overtakes_one_that_expired"),
-    Mutation("the sequence counts all", f"{POSTGRES}.rows._LOCK_AND_LOOK", "FROM checkpoint WHERE workflow = w.key)", "FROM checkpoint)", COUNTS),
+    Mutation("an overtaken lease stays", f"{POSTGRES}.insertion._judged", "if overtakes:", "if False:", "test_who_has_no_lease_overtakes_one_that_expired"),
+    Mutation("the sequence counts all", f"{POSTGRES}.insertion._LOCK_AND_LOOK", "FROM checkpoint WHERE workflow = w.key)", "FROM checkpoint)", COUNTS),
     Mutation("the latest is the oldest", f"{POSTGRES}.rows._LATEST", "ORDER BY c.sequence DESC", "ORDER BY c.sequence", LATEST),
     Mutation("the latest goes by the clock", f"{POSTGRES}.rows._LATEST", "ORDER BY c.sequence DESC", "ORDER BY c.created_at DESC", LATEST),
-    Mutation("the journal is not dropped", f"{POSTGRES}.rows._INSERT", "DELETE FROM journal WHERE", "DELETE FROM journal WHERE FALSE AND", ENDS),
+    Mutation("the journal is not dropped", f"{POSTGRES}.insertion._INSERT", "DELETE FROM journal WHERE", "DELETE FROM journal WHERE FALSE AND", ENDS),
     Mutation("a later entry wins", f"{POSTGRES}.journal._INSERT", "ON CONFLICT DO NOTHING", "ON CONFLICT (workflow, follows, place) DO UPDATE SET payload = excluded.payload", FIRST),
     Mutation("any head's entries are read", f"{POSTGRES}.journal._READ", "AND follows =", "AND 0 <=", ASKED),
     Mutation("a deleted head's entries stay", f"{POSTGRES}.rows.delete", "journal.drop_following(connection, [position])", "pass", SOUND),
     Mutation("the head of a journal goes", f"{POSTGRES}.journal._FOLLOWED", "t.now < w.expires", "t.now > w.expires", FOLLOWS),
-    Mutation("the chain of digests is cut", f"{POSTGRES}.rows.insert", "commit.full, parent_digest)", 'commit.full, "")', CHAINS),
-    Mutation("a retry is written again", f"{POSTGRES}.rows.insert", "if there:", "if False:", RETRY),
+    Mutation("the chain of digests is cut", f"{POSTGRES}.insertion._judged", "of.commit.full, digest)", "of.commit.full, '')", CHAINS),
+    Mutation("a retry is written again", f"{POSTGRES}.insertion._judged", "if there:", "if False:", RETRY),
     Mutation("a chain ends too early", f"{POSTGRES}.rows._CHAIN", "WHERE NOT line.is_full", "WHERE FALSE", REPLAY),
     Mutation("what is cut off is not rewritten", f"{POSTGRES}.pruning._CUT_OFF_AND_REWRITE", "payload = %s", "payload = substr(payload, 1) || substr(%s::bytea, 1, 0)", LEFT),
     Mutation("what was rewritten has no seal", f"{POSTGRES}.pruning._CUT_OFF_AND_REWRITE", "seal = %s", "seal = substr(%s::bytea, 1, 0)", SOUND),

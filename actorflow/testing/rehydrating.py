@@ -29,7 +29,8 @@ from actorflow.core.effects import REMOVED, Finished
 from actorflow.core.snapshot import Changes, Snapshot
 from actorflow.graph.nesting import Planned, plan
 from actorflow.runtime.definition import Definition
-from actorflow.runtime.opening import decode_checkpoint, requests_of
+from actorflow.runtime.opening import requests_of
+from actorflow.runtime.restoring import decode_checkpoint
 from actorflow.runtime.runner import Runner
 
 __all__ = ["Rehydration", "rehydrating"]
