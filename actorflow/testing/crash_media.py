@@ -7,14 +7,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+import attrs
 
 from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.checkpoint.sqlite.schema import SqliteFile
 from actorflow.checkpoint.sqlite.storage import SqliteCheckpointStorage
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.testing.failing_disk import FailingDisk
 
 __all__ = ["CrashableMemory", "CrashableSqlite", "CrashableStorage"]
 
@@ -23,6 +27,9 @@ BytesT = TypeVar("BytesT")
 
 class CrashableStorage(Protocol[BytesT]):
     """A storage whose bytes can be taken at any instant. Every method is synchronous.
+
+    A storage whose writes can also *fail* halfway, while the process lives on, has a method `failing` as `CrashableSqlite`
+    has it. Without it a torn write comes with a kill alone.
 
     Attributes:
         tears: In how many ways a write can be torn; 0 if a write of this storage cannot be.
@@ -74,9 +81,9 @@ class CrashableMemory:
         raise ValueError(f"an in-memory storage writes in one step: {before!r} and {after!r} have no tear {variant}")
 
     def reopen(self, snapshot: InMemoryCheckpointStorage) -> InMemoryCheckpointStorage:
-        """Give the copy, which is the one storage from now on."""
-        self._storage = snapshot
-        return snapshot
+        """Give a copy, which is the one storage from now on."""
+        self._storage = copy.deepcopy(snapshot)
+        return self._storage
 
     def close(self) -> None:
         """Nothing is open."""
@@ -100,6 +107,7 @@ class CrashableSqlite:
         place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a folder of its own is made in it
         self._folder = Path(tempfile.mkdtemp(prefix="actorflow-crash-", dir=place))
         self._opened: list[SqliteCheckpointStorage] = []
+        self._disk = FailingDisk()
 
     def open(self) -> SqliteCheckpointStorage:
         """Open a file that has its tables and nothing in them."""
@@ -122,8 +130,16 @@ class CrashableSqlite:
         for end, contents in snapshot.items():
             Path(f"{path}{end}").write_bytes(contents)
         storage = SqliteCheckpointStorage(path, synchronous="normal")
+        storage._writer._file = attrs.evolve(storage._file, vfs=self._disk.name)  # noqa: SLF001 - the kit looks inside
         self._opened.append(storage)
         return storage
+
+    def failing(self, variant: int) -> AbstractContextManager[None]:
+        """Let every write fail meanwhile with some of it in the log, in one of `tears` ways; the process lives on.
+
+        In one way the disk is full in the first page of the transaction, in the other it breaks in the last one.
+        """
+        return self._disk.failing(variant)
 
     def close(self) -> None:
         """Close the files and remove the folder."""
@@ -141,13 +157,23 @@ _ENDS = ("", "-wal")
 def _torn(before: bytes, after: bytes, variant: int) -> bytes:
     if before == after:
         return after
-    first = next(
-        (place for place, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), len(before)
-    )
+    first = _first_difference(before, after)
     kept = after[: (first + len(after)) // 2]
     if variant == 0:
         return kept + before[len(kept) :]
     return kept + bytes(len(after) - len(kept))
+
+
+def _first_difference(before: bytes, after: bytes) -> int:
+    length = min(len(before), len(after))
+    for start in range(0, length, _BLOCK):
+        old, new = before[start : start + _BLOCK], after[start : start + _BLOCK]
+        if old != new:
+            return start + next((place for place, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]))
+    return length
+
+
+_BLOCK = 512
 
 
 @cache

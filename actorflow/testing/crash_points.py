@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any, Final
@@ -44,7 +45,7 @@ class Moment(StrEnum):
     AFTER = "after"
     """The storage has done it, and the caller never hears."""
     TORN = "torn"
-    """The power went while the storage wrote: some of the bytes reached the disk."""
+    """Half of what the storage wrote reached the disk: the power went, or the write failed or stalled there."""
 
 
 @attrs.frozen
@@ -82,23 +83,24 @@ class CrashPoint:
     variant: int = 0
 
 
-def points_of(operations: Sequence[Operation], tears: int, faults: Sequence[Fault]) -> Iterator[CrashPoint]:
+def points_of(
+    operations: Sequence[Operation], tears: int, faults: Sequence[Fault], *, fails_halfway: bool
+) -> Iterator[CrashPoint]:
     """Enumerate every point of a run.
-
-    An operation that only reads is struck before it: afterwards nothing is different. A torn write takes the process
-    with it: one that lives sees the storage undo its half.
 
     Args:
         operations: What the run did.
-        tears: In how many ways its storage can be torn.
+        tears: In how many ways a write of its storage can be torn.
         faults: Those wanted.
+        fails_halfway: Whether a write of its storage can fail with half of it on the disk, while the process lives on.
     """
+    tearing = [fault for fault in faults if fault is Fault.KILL or fails_halfway]
     for operation in operations:
-        moments = (Moment.BEFORE, Moment.AFTER) if operation.verb in WRITES else (Moment.BEFORE,)
-        for moment in moments:
+        for moment in (Moment.BEFORE, Moment.AFTER):
             yield from (CrashPoint(operation, moment, fault) for fault in faults)
-        if operation.verb in WRITES and Fault.KILL in faults:
-            yield from (CrashPoint(operation, Moment.TORN, Fault.KILL, variant) for variant in range(tears))
+        if operation.verb in WRITES:
+            ways = itertools.product(tearing, range(tears))
+            yield from (CrashPoint(operation, Moment.TORN, fault, variant) for fault, variant in ways)
 
 
 def operation_of(number: int, verb: str, arguments: tuple[Any, ...]) -> Operation:

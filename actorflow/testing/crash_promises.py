@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -13,10 +13,10 @@ from actorflow.executors.workflow_executor import WorkflowExecutor
 from actorflow.graph.nesting import plan
 from actorflow.runtime.journal import PLACES, is_of_finished
 from actorflow.testing.crash_points import CrashPoint, Fault
-from actorflow.testing.crash_trial import Handling, decoded
+from actorflow.testing.crash_trial import End, Handling, decoded, state_of
 from actorflow.workflow import Workflow
 
-__all__ = ["Survivors", "broken_promises", "survivors_of"]
+__all__ = ["Survivors", "broken_promises", "moved_dues", "survivors_of"]
 
 
 @attrs.frozen
@@ -26,10 +26,12 @@ class Survivors:
     Attributes:
         superstep: Of the latest checkpoint; None without one.
         kept: Deliveries of the next superstep that the journal has; not those of workflows that run inside.
+        dues: When what waits for a time is due, by its key in the state.
     """
 
     superstep: int | None = None
     kept: Sequence[Delivery] = ()
+    dues: Mapping[str, float] = attrs.Factory(dict)
 
 
 async def survivors_of(storage: CheckpointStorage, workflow: Workflow) -> Survivors:
@@ -40,7 +42,15 @@ async def survivors_of(storage: CheckpointStorage, workflow: Workflow) -> Surviv
     planned = [*plan(workflow.definition, decoded(latest, workflow))]
     journal = await storage.read_journal(workflow.id, latest.id) if hasattr(storage, "read_journal") else []
     kept = [planned[entry.index % PLACES] for entry in journal if is_of_finished(entry)]
-    return Survivors(latest.superstep, [each.delivery for each in kept if not each.names])
+    dues = state_of(latest, workflow)[1]
+    return Survivors(latest.superstep, [each.delivery for each in kept if not each.names], dues)
+
+
+def moved_dues(survivors: Survivors, end: End) -> Iterator[str]:
+    """Tell what was stored as due at one time and is due at another now."""
+    for key, due in survivors.dues.items():
+        if end.dues.get(key, due) != due:
+            yield f"{key} was stored as due at {due!r}, and is due at {end.dues[key]!r}"
 
 
 _REACH = {"superstep": 1, "delivery": 1, "async": 2, "exit": None}
