@@ -70,7 +70,7 @@ def compared(
 async def left_over(
     storage: CheckpointStorage, workflow_id: str, tasks: int, *, until_it_runs_out: bool = False
 ) -> list[str]:
-    """What a workflow that has ended left behind: tasks, beyond so many, and its lease.
+    """What a workflow that has ended left behind: tasks, beyond so many, and its lease, which is taken to see.
 
     Args:
         storage: Where it ran.
@@ -82,12 +82,9 @@ async def left_over(
     left = [f"{len(here) - tasks} tasks are left: {', '.join(task.name for task in here)}"] if len(here) > tasks else []
     if hasattr(storage, "acquire_lease"):
         try:
-            keeper = await acquire_lease(storage, workflow_id, "the sweep", wait=until_it_runs_out)
+            await acquire_lease(storage, workflow_id, "the sweep", wait=until_it_runs_out)
         except (CheckpointError, LeaseHeldError) as error:
             left.append(f"the lease is left: {error}")
-        else:
-            assert keeper is not None
-            await keeper.release()
     return left
 
 

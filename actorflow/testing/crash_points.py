@@ -88,6 +88,8 @@ def points_of(
 ) -> Iterator[CrashPoint]:
     """Enumerate every point of a run.
 
+    A kill after an operation that only reads would leave what a kill before it leaves.
+
     Args:
         operations: What the run did.
         tears: In how many ways a write of its storage can be torn.
@@ -96,9 +98,10 @@ def points_of(
     """
     tearing = [fault for fault in faults if fault is Fault.KILL or fails_halfway]
     for operation in operations:
-        for moment in (Moment.BEFORE, Moment.AFTER):
-            yield from (CrashPoint(operation, moment, fault) for fault in faults)
-        if operation.verb in WRITES:
+        writes = operation.verb in WRITES
+        yield from (CrashPoint(operation, Moment.BEFORE, fault) for fault in faults)
+        yield from (CrashPoint(operation, Moment.AFTER, fault) for fault in faults if writes or fault is not Fault.KILL)
+        if writes:
             ways = itertools.product(tearing, range(tears))
             yield from (CrashPoint(operation, Moment.TORN, fault, variant) for fault, variant in ways)
 

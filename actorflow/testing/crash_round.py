@@ -20,7 +20,7 @@ from actorflow.testing.crash_points import CrashPoint, Operation
 from actorflow.testing.crash_promises import broken_promises, moved_dues, survivors_of
 from actorflow.testing.crash_report import CrashRow
 from actorflow.testing.crash_storage import FaultingStorage
-from actorflow.testing.crash_trial import Diary, End, Scenario, how_to_go_on, play, take_up
+from actorflow.testing.crash_trial import Diary, End, Scenario, play
 
 __all__ = ["Clean", "Round", "Stretch"]
 
@@ -84,12 +84,15 @@ class Round(Generic[BytesT]):
     stretch: Stretch[BytesT]
     downtime: float
 
+    @property
+    def _how(self) -> dict[str, Any]:
+        return self.scenario.how(is_begun=self.stretch.start is not None)
+
     async def clean(self) -> Clean:
         """Play it to the end."""
         storage, diary = FaultingStorage(self.medium, await self.stretch.open(self.medium)), Diary()
         workflow = self.scenario.make_workflow()
-        how = await how_to_go_on(self.scenario, workflow, storage.inner)
-        turns = await play(self.scenario, workflow, storage.as_storage, diary, how)
+        turns = await play(self.scenario, workflow, storage.as_storage, diary, self._how)
         operations = tuple(storage.operations)
         return Clean(await End.of(turns, workflow, storage.inner), diary.handled, operations)
 
@@ -113,7 +116,8 @@ class Round(Generic[BytesT]):
         if storage.lease is not None and self.downtime < storage.lease.ttl:
             await let_run_out(over, storage.lease)
         late = trio.current_time() - self.stretch.began
-        turns = await take_up(self.scenario, workflow, over, resumed)
+        how = self.scenario.how(is_begun=survivors.superstep is not None)
+        turns = await play(self.scenario, workflow, over, resumed, how)
         end = await End.of(turns, workflow, over)
         left = await left_over(over, workflow.id, tasks)
         twice = _repeated(clean.handled, before.handled, resumed.handled)
@@ -153,9 +157,7 @@ class Round(Generic[BytesT]):
         raised: Exception | None = None
         with scope:
             try:
-                workflow = self.scenario.make_workflow()
-                how = await how_to_go_on(self.scenario, workflow, storage.inner)
-                await play(self.scenario, workflow, storage.as_storage, diary, how)
+                await play(self.scenario, self.scenario.make_workflow(), storage.as_storage, diary, self._how)
             except (CheckpointError, LeaseLostError):
                 pass  # so a run ends that its storage failed; what it left is looked at next
             except Exception as error:  # noqa: BLE001 - told in the row

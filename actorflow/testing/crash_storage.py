@@ -36,7 +36,7 @@ class FaultingStorage(Generic[BytesT]):
         operations: What was called, in order.
         survivors: The bytes at the instant of the kill.
         struck: When the fault was provoked, by trio's clock; None before.
-        lease: The lease that was granted last, whether or not the run heard of it.
+        lease: The lease that the run may have, whether or not it heard of it.
         acknowledged: Ids of the checkpoints that the run was told are stored.
     """
 
@@ -71,7 +71,7 @@ class FaultingStorage(Generic[BytesT]):
             raise OSError("the process that used this storage was killed")
         operation = operation_of(len(self.operations) + 1, verb, args)
         self.operations.append(operation)
-        do = partial(self._noted, inner, *args, **kwargs)
+        do = partial(self._noted, verb, inner, *args, **kwargs)
         if self.point is None or operation.number != self.point.operation.number:
             return self._acknowledged(await do())
         self.struck = trio.current_time()
@@ -85,9 +85,9 @@ class FaultingStorage(Generic[BytesT]):
         await self.hung()
         return await trio.sleep_forever()
 
-    async def _noted(self, inner: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+    async def _noted(self, verb: str, inner: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
         answer = await inner(*args, **kwargs)
-        if isinstance(answer, Lease):
+        if verb in ("acquire_lease", "release_lease"):
             self.lease = answer
         return answer
 

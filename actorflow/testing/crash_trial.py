@@ -31,7 +31,6 @@ __all__ = [
     "Turn",
     "broken_line",
     "decoded",
-    "how_to_go_on",
     "in_one_piece",
     "play",
     "state_of",
@@ -76,6 +75,10 @@ class Scenario:
             )
         if one.id != other.id:
             raise ValueError("make_workflow makes workflows with different ids; give them one: build(id='...')")
+
+    def how(self, *, is_begun: bool) -> dict[str, Any]:
+        """How a run is begun: from the latest checkpoint, or with the input where there is none."""
+        return {"checkpoint_id": LATEST} if is_begun else {"message": self.message}
 
     async def answer(self, request: RequestInfoEvent) -> Any:
         """Answer a request."""
@@ -175,14 +178,8 @@ async def in_one_piece(scenario: Scenario, medium: CrashableStorage[Any]) -> End
 
 async def take_up(scenario: Scenario, workflow: Workflow, storage: CheckpointStorage, diary: Diary) -> list[Turn]:
     """Go on from the latest checkpoint, or begin where there is none, and answer what is asked, to the end."""
-    how = await how_to_go_on(scenario, workflow, storage)
-    return await play(scenario, workflow, storage, diary, how)
-
-
-async def how_to_go_on(scenario: Scenario, workflow: Workflow, storage: CheckpointStorage) -> dict[str, Any]:
-    """How a run is begun: from the latest checkpoint, or with the input where there is none."""
     stored = await storage.latest(workflow_id=workflow.id)
-    return {"message": scenario.message} if stored is None else {"checkpoint_id": LATEST}
+    return await play(scenario, workflow, storage, diary, scenario.how(is_begun=stored is not None))
 
 
 async def play(
