@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from tests import scenarios
+from tests import crash_workflows, scenarios
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -52,7 +52,26 @@ SUBJECTS = {
 }
 
 
+TIMED = {
+    "reminder": Subject(example("reminder").office, 90),
+    "racing": Subject(crash_workflows.racing, "x"),
+    "patient": Subject(crash_workflows.patient, "x"),
+}
+"""Those in which a time of day decides what happens."""
+
+SWEPT = {
+    **SUBJECTS,
+    **TIMED,
+    "paused": Subject(crash_workflows.paused, "x"),
+    "supervised": Subject(crash_workflows.supervised, 3),
+    "managed": Subject(crash_workflows.managed, "one two"),
+    "deep": Subject(crash_workflows.deep, "one two", lambda request: f"yes {request.data.text}"),
+    "counting": Subject(crash_workflows.counting, [1, 2]),
+}
+"""What is crashed everywhere: those that other sweeps play too, those with times, and those only of interest here."""
+
+
 def played(play, name, **options):
     """Play a sweep over a subject."""
-    subject = SUBJECTS[name]
+    subject = SWEPT[name]
     return partial(play, subject.make_workflow, subject.message, answers=subject.answers)(**options)

@@ -76,7 +76,7 @@ class Round(Generic[BytesT]):
         scenario: What.
         medium: Over what.
         stretch: From where.
-        downtime: Virtual seconds for which a hang is borne, and from a kill to the resume.
+        downtime: Virtual seconds for which a hang is borne, and from a kill, or any end that leaves a lease, to the resume.
     """
 
     scenario: Scenario
@@ -162,7 +162,7 @@ class Round(Generic[BytesT]):
                 pass  # so a run ends that its storage failed; what it left is looked at next
             except Exception as error:  # noqa: BLE001 - told in the row
                 raised = error
-        if storage.is_gone:
+        if storage.lease is not None:  # nobody gave it back
             await trio.sleep(self.downtime)
         wrong = [] if raised is None else [f"the interrupted run raised {raised!r}"]
         return iter(wrong if storage.struck is not None else [*wrong, "the run never came to this operation"])

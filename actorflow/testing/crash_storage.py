@@ -89,6 +89,8 @@ class FaultingStorage(Generic[BytesT]):
         answer = await inner(*args, **kwargs)
         if verb in ("acquire_lease", "release_lease"):
             self.lease = answer
+        elif verb == "renew_lease":
+            self.lease = args[0]  # its time to live may be another than it was
         return answer
 
     async def _fail_halfway(self, variant: int, do: Callable[[], Awaitable[Any]]) -> Exception | None:

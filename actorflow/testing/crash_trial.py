@@ -35,6 +35,7 @@ __all__ = [
     "play",
     "state_of",
     "take_up",
+    "without_runs",
 ]
 
 Answers = Callable[[RequestInfoEvent], Any] | Mapping[Any, Any]
@@ -122,7 +123,7 @@ class Diary:
 
     def _note(self, event: WorkflowEvent) -> None:
         if isinstance(event, ExecutorInvokedEvent):
-            self.handled[event.path, event.superstep, event.executor_id, _without_runs(repr(event.data))] += 1
+            self.handled[event.path, event.superstep, event.executor_id, without_runs(repr(event.data))] += 1
 
 
 @attrs.frozen
@@ -245,7 +246,7 @@ _NO_STATE = ("chain/", "run")
 _RUN = re.compile(r"\b[0-9a-f]{32}(?=-[0-9]+-[0-9]+)")  # what a delivery id begins with, and so a request id
 
 
-def _without_runs(told: str) -> str:
+def without_runs(told: str) -> str:
     """What is told of a message that may hold request ids, ids of runs aside."""
     return _RUN.sub("<run>", told)
 
