@@ -29,7 +29,7 @@ class Hurry(Executor):
 
     @handler
     async def begin(self, text: str, ctx: WorkflowContext[str]) -> None:
-        for delay in (0, 1, 2, 2, 3):
+        for delay in (0, 1, 1):
             ctx.send_message(f"{text}{delay}", delay=delay)
 
 
@@ -155,6 +155,7 @@ def deep():
 
 def counting():
     """Three runs of a workflow inside, with supersteps of their own, two at a time, and a join beside them."""
+
     def held():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SelfLoopWarning)

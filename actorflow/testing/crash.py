@@ -8,7 +8,6 @@ under a virtual clock and the same seed, so a hang costs nothing and a round can
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -109,7 +108,7 @@ class _Sweep(Generic[BytesT]):
                 yield _row_of(f"{stretch.name}{point.operation}", point, error)
 
     def _resumes(self, first: Stretch[BytesT], clean: Clean, faults: Sequence[Fault]) -> Iterator[CrashRow]:
-        """Strike a run that resumes, up to the first checkpoint it writes; from there on it is a run like any other."""
+        """Strike a run that resumes, up to the first thing it writes; from there on it is a run like any other."""
         saves = [operation for operation in clean.operations if operation.verb == "save"]
         if len(saves) < 2 or not faults:
             return
@@ -120,9 +119,9 @@ class _Sweep(Generic[BytesT]):
         except Exception as error:  # noqa: BLE001 - as above
             yield _row_of(str(point.operation), point, error)
             return
-        opening = itertools.takewhile(lambda each: each.verb != "save", resumed.operations)
-        first_save = [each for each in resumed.operations if each.verb == "save"][:1]
-        yield from self._rows(second, attrs.evolve(resumed, operations=(*opening, *first_save)), faults)
+        writes = [number for number, each in enumerate(resumed.operations, 1) if each.verb in {"save", "write_journal"}]
+        opening = resumed.operations[: writes[0]] if writes else resumed.operations
+        yield from self._rows(second, attrs.evolve(resumed, operations=opening), faults)
 
     def _play(self, stretch: Stretch[BytesT], what: Callable[[Round[BytesT]], Awaitable[T]]) -> T:
         with closing(self.storage()) as medium:

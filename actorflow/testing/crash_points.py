@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any, Final
@@ -88,7 +87,8 @@ def points_of(
 ) -> Iterator[CrashPoint]:
     """Enumerate every point of a run.
 
-    A kill after an operation that only reads would leave what a kill before it leaves.
+    A kill after an operation that only reads would leave what a kill before it leaves. A kill tears a write in every way; the
+    ways in which a write fails while the process lives on take turns from one operation to the next.
 
     Args:
         operations: What the run did.
@@ -96,14 +96,20 @@ def points_of(
         faults: Those wanted.
         fails_halfway: Whether a write of its storage can fail with half of it on the disk, while the process lives on.
     """
-    tearing = [fault for fault in faults if fault is Fault.KILL or fails_halfway]
     for operation in operations:
         writes = operation.verb in WRITES
         yield from (CrashPoint(operation, Moment.BEFORE, fault) for fault in faults)
         yield from (CrashPoint(operation, Moment.AFTER, fault) for fault in faults if writes or fault is not Fault.KILL)
-        if writes:
-            ways = itertools.product(tearing, range(tears))
-            yield from (CrashPoint(operation, Moment.TORN, fault, variant) for fault, variant in ways)
+        if writes and tears:
+            yield from _torn(operation, tears, faults, fails_halfway)
+
+
+def _torn(operation: Operation, tears: int, faults: Sequence[Fault], fails_halfway: bool) -> Iterator[CrashPoint]:  # noqa: FBT001
+    for turn, fault in enumerate(faults, operation.number):
+        if fault is Fault.KILL:
+            yield from (CrashPoint(operation, Moment.TORN, fault, variant) for variant in range(tears))
+        elif fails_halfway:
+            yield CrashPoint(operation, Moment.TORN, fault, turn % tears)
 
 
 def operation_of(number: int, verb: str, arguments: tuple[Any, ...]) -> Operation:
