@@ -65,8 +65,8 @@ SWEPT = {
     "paused": Subject(crash_workflows.paused, "x"),
     "supervised": Subject(crash_workflows.supervised, 2),
     "managed": Subject(crash_workflows.managed, "one two"),
-    "deep": Subject(crash_workflows.deep, "one two", lambda request: f"yes {request.data.text}"),
-    "counting": Subject(crash_workflows.counting, [1, 2]),
+    "deep": Subject(crash_workflows.deep, "one", lambda request: f"yes {request.data.text}"),
+    "counting": Subject(crash_workflows.counting, [1]),
 }
 """What is crashed everywhere: those that other sweeps play too, those with times, and those only of interest here."""
 

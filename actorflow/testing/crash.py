@@ -48,15 +48,19 @@ def crash_everywhere(
         crash_everywhere(build, "trio", durability="async").raise_if_broken()
 
     A fault strikes *before* an operation, *after* it (the storage did it and the run never hears), or in the middle of a
-    write (*torn*: a power cut; only for storages that can be torn). It is a *kill* (nothing more of the run reaches the
-    storage), an *error* (the storage raises OSError), or a *hang* (the storage never answers and the run is cancelled a
-    virtual minute later). After the resume, committed state, outputs, open requests and status must equal those of the
-    clean run, the checkpoints be one line without a gap, no task and no lease be left, and no delivery have been handled
-    again but those that the durability allows.
+    write (*torn*: half of it reaches the disk; only for storages that can be torn). It is a *kill* (nothing more of the run
+    reaches the storage), an *error* (the storage raises), or a *hang* (the storage never answers, and the run is cancelled).
+    A run that resumes is struck as well, from a kill halfway through the first up to the first thing it writes. After the
+    resume, committed state, outputs, open requests and status must equal those of the clean run, the checkpoints be one line
+    without a gap, no task and no lease be left, and no delivery have been handled again but those that the durability
+    allows. A due time that was stored must be what it was; one that was not may be later by no more than the run had lasted.
 
-    Handlers must be deterministic, and what they keep or yield must not hold times of day or random values. Under
-    ``checkpoint_failures="warn"`` a lost checkpoint is a gap, so such a workflow is no subject for this; nor is one that ends
-    with an open request that has a deadline, or whose timers race with its supersteps, since a resume comes later.
+    No virtual time passes between fault and resume, and what a dead run leaves of its lease is cut short, so that timers fire
+    in the order in which they would have. With a `downtime` they are overdue when the resume comes, and it may be another.
+
+    Handlers must be deterministic, and what they keep or yield must not hold times of day or random values. Two kinds of
+    workflow are no subject for this. Under ``checkpoint_failures="warn"`` a lost checkpoint is a gap. And where a handler takes
+    time, one that is handled again takes it again: a timer that is due meanwhile may then rightly come first.
 
     Args:
         make_workflow: Makes a workflow with fresh executors, and always the same id. A storage that it has is not used.
@@ -68,12 +72,14 @@ def crash_everywhere(
         config: Given to every run.
         faults: Those wanted.
         seed: The schedule all rounds are played under.
+        downtime: Virtual seconds for which a hang is borne, and from a kill to the resume. With 0 a hang is cut off as soon as
+            nothing else can go on.
 
     Returns:
         The report; ask it with `ok` or `raise_if_broken`.
 
     Raises:
-        ValueError: `make_workflow` makes a new id each time, or gives one object every time.
+        ValueError: `make_workflow` makes a new id each time, or gives one object every time; `downtime` is no time.
         RuntimeError: Called from inside a trio run.
         Exception: What the clean run raised.
     """

@@ -104,7 +104,7 @@ def points_of(
             yield from _torn(operation, tears, faults, fails_halfway)
 
 
-def _torn(operation: Operation, tears: int, faults: Sequence[Fault], fails_halfway: bool) -> Iterator[CrashPoint]:  # noqa: FBT001
+def _torn(operation: Operation, tears: int, faults: Sequence[Fault], fails_halfway: bool) -> Iterator[CrashPoint]:
     for turn, fault in enumerate(faults, operation.number):
         if fault is Fault.KILL:
             yield from (CrashPoint(operation, Moment.TORN, fault, variant) for variant in range(tears))

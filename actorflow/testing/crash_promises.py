@@ -15,7 +15,7 @@ from actorflow.testing.crash_points import CrashPoint, Fault
 from actorflow.testing.crash_trial import End, Handling, decoded, state_of, without_runs
 from actorflow.workflow import Workflow
 
-__all__ = ["Survivors", "broken_promises", "moved_dues", "survivors_of"]
+__all__ = ["Survivors", "broken_promises", "moved_dues", "survivors_of", "unplanned"]
 
 
 @attrs.frozen
@@ -79,6 +79,14 @@ def broken_promises(
             why = _had_it(durability, point, survivors, handling, times, workflow.executors[executor_id].concurrency)
         if why is not None:
             yield f"{executor_id} handled {message} of superstep {superstep} again: {why}"
+
+
+def unplanned(clean: Counter[Handling], handled: Counter[Handling], workflow: Workflow) -> Iterator[str]:
+    """Tell what was handled that the clean run did not handle at all, such as what the journal had from before."""
+    for path, superstep, executor_id, message in handled.keys() - clean.keys():
+        if path or isinstance(workflow.executors[executor_id], WorkflowExecutor) or _restarts(workflow, executor_id):
+            continue
+        yield f"{executor_id} handled {message} of superstep {superstep}, which the clean run did not"
 
 
 def _too_far(durability: str, survivors: Survivors, superstep: int) -> str | None:

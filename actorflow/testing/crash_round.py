@@ -17,7 +17,7 @@ from actorflow.testing.census import tasks_beside_the_caller
 from actorflow.testing.crash_compare import compared, left_over, let_run_out
 from actorflow.testing.crash_media import CrashableStorage
 from actorflow.testing.crash_points import CrashPoint, Operation
-from actorflow.testing.crash_promises import broken_promises, moved_dues, survivors_of
+from actorflow.testing.crash_promises import broken_promises, moved_dues, survivors_of, unplanned
 from actorflow.testing.crash_report import CrashRow
 from actorflow.testing.crash_storage import FaultingStorage
 from actorflow.testing.crash_trial import Diary, End, Scenario, play
@@ -123,6 +123,7 @@ class Round(Generic[BytesT]):
         twice = _repeated(clean.handled, before.handled, resumed.handled)
         problems += broken_promises(self.scenario.durability, point, survivors, twice, workflow)
         problems += _lost(clean.handled, before.handled, resumed.handled)
+        problems += unplanned(clean.handled, before.handled + resumed.handled, workflow)
         problems += moved_dues(survivors, end)
         if gone := {*storage.acknowledged} - {info.id for info in end.line}:
             problems.append(f"{len(gone)} checkpoints are gone that the run was told are stored")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
@@ -77,13 +78,29 @@ class FaultingStorage(Generic[BytesT]):
         self.struck = trio.current_time()
         if self.point.fault is Fault.KILL:
             return await self._kill(self.point, do)
-        if self.point.moment is Moment.AFTER:
-            await do()
-        failed = await self._fail_halfway(self.point.variant, do) if self.point.moment is Moment.TORN else None
         if self.point.fault is Fault.ERROR:
-            raise failed or OSError(f"told to fail {self.point.moment} operation {operation}")
+            return await self._fail(self.point, do)
+        return await self._hang(self.point, do)
+
+    async def _fail(self, point: CrashPoint, do: Callable[[], Awaitable[Any]]) -> Any:
+        if point.moment is Moment.TORN:
+            with self._failing(point):
+                return self._acknowledged(await do())  # its own error; one that says all is well is believed
+        if point.moment is Moment.AFTER:
+            await do()
+        raise OSError(f"told to fail {point.moment} operation {point.operation}")
+
+    async def _hang(self, point: CrashPoint, do: Callable[[], Awaitable[Any]]) -> None:
+        if point.moment is Moment.TORN:
+            with self._failing(point), suppress(CheckpointError):
+                await do()
+        if point.moment is Moment.AFTER:
+            await do()
         await self.hung()
-        return await trio.sleep_forever()
+        await trio.sleep_forever()
+
+    def _failing(self, point: CrashPoint) -> AbstractContextManager[None]:
+        return cast("Any", self.medium).failing(point.variant)  # type: ignore[no-any-return]  # such points are for those that can
 
     async def _noted(self, verb: str, inner: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
         answer = await inner(*args, **kwargs)
@@ -92,15 +109,6 @@ class FaultingStorage(Generic[BytesT]):
         elif verb == "renew_lease":
             self.lease = args[0]  # its time to live may be another than it was
         return answer
-
-    async def _fail_halfway(self, variant: int, do: Callable[[], Awaitable[Any]]) -> Exception | None:
-        """Let the storage fail by itself, and give its own error; None if it had nothing to write."""
-        with self.medium.failing(variant):  # type: ignore[attr-defined]  # points of this kind are for those that have it
-            try:
-                await do()
-            except CheckpointError as error:
-                return error
-        return None
 
     def _acknowledged(self, answer: Any) -> Any:
         if isinstance(answer, CheckpointInfo) and not self.is_gone:
