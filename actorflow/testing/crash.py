@@ -50,10 +50,13 @@ def crash_everywhere(
     A fault strikes *before* an operation, *after* it (the storage did it and the run never hears), or in the middle of a
     write (*torn*: half of it reaches the disk; only for storages that can be torn). It is a *kill* (nothing more of the run
     reaches the storage), an *error* (the storage raises), or a *hang* (the storage never answers, and the run is cancelled).
-    A run that resumes is struck as well, from a kill halfway through the first up to the first thing it writes. After the
-    resume, committed state, outputs, open requests and status must equal those of the clean run, the checkpoints be one line
-    without a gap, no task and no lease be left, and no delivery have been handled again but those that the durability
-    allows. A due time that was stored must be what it was; one that was not may be later by no more than the run had lasted.
+    A run that resumes is struck as well, after a kill halfway through the first: in what it reads, and the first thing it
+    writes.
+
+    After the resume, committed state, outputs, open requests and status must equal those of the clean run, the checkpoints
+    be one line without a gap, no task and no lease be left, and no delivery have been handled again but those that the
+    durability allows. A due time that was stored must be what it was; one that was not may be later by no more than the run
+    had lasted.
 
     No virtual time passes between fault and resume, and what a dead run leaves of its lease is cut short, so that timers fire
     in the order in which they would have. With a `downtime` they are overdue when the resume comes, and it may be another.
@@ -127,7 +130,8 @@ class _Sweep(Generic[BytesT]):
             return
         writes = [number for number, each in enumerate(resumed.operations, 1) if each.verb in {"save", "write_journal"}]
         opening = resumed.operations[: writes[0]] if writes else resumed.operations
-        yield from self._rows(second, attrs.evolve(resumed, operations=opening), faults)
+        struck = tuple(each for each in opening if each.verb != "acquire_lease")  # which the first run has had struck
+        yield from self._rows(second, attrs.evolve(resumed, operations=struck), faults)
 
     def _play(self, stretch: Stretch[BytesT], what: Callable[[Round[BytesT]], Awaitable[T]]) -> T:
         with closing(self.storage()) as medium:
