@@ -62,9 +62,8 @@ TIMED = {
 SWEPT = {
     **SUBJECTS,
     **TIMED,
-    "paused": Subject(crash_workflows.paused, "x"),
     "supervised": Subject(crash_workflows.supervised, 2),
-    "managed": Subject(crash_workflows.managed, "one two"),
+    "managed": Subject(crash_workflows.managed, "one"),
     "deep": Subject(crash_workflows.deep, "one", lambda request: f"yes {request.data.text}"),
     "counting": Subject(crash_workflows.counting, [1]),
 }

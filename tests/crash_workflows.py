@@ -21,7 +21,7 @@ from actorflow import (
 )
 from actorflow.graph.validation import SelfLoopWarning
 from tests import nested_workflows
-from tests.scenarios import Asker, Many, Note, Relay, concatenated
+from tests.scenarios import Many, Note, concatenated
 
 
 class Hurry(Executor):
@@ -162,12 +162,3 @@ def counting():
             return nested_workflows.counting().build()
 
     return nested_workflows.joined("active", held).build(id="w")
-
-
-def paused():
-    """start -> ask: a request that stays open, without a deadline, at the end."""
-    return (
-        WorkflowBuilder(name="paused", start_executor=lambda: Relay("start"))
-        .add_chain(["start", lambda: Asker("ask"), lambda: Note("note")])
-        .build(id="w")
-    )

@@ -7,7 +7,7 @@ of due times. The promises of the runtime itself are broken in test_mutations.py
 import attrs
 import pytest
 
-import actorflow.runtime.opening
+import actorflow.runtime.restoring
 from actorflow.checkpoint.sqlite.connections import Writer
 from actorflow.errors import CheckpointError
 from actorflow.events import WorkflowRunState
@@ -75,7 +75,7 @@ def test_a_storage_that_a_failed_write_leaves_unusable_is_found_by_writes_that_f
 @pytest.mark.parametrize("storage", [CrashableMemory, CrashableSqlite])
 def test_a_run_that_takes_a_journal_it_cannot_read_for_an_empty_one_is_found_by_runs_that_resume(storage, monkeypatch):
     """F38."""
-    read_journal = actorflow.runtime.opening.read_journal
+    read_journal = actorflow.runtime.restoring.read_journal
 
     async def hopeful(*args, **kwargs):
         try:
@@ -83,7 +83,7 @@ def test_a_run_that_takes_a_journal_it_cannot_read_for_an_empty_one_is_found_by_
         except CheckpointError:
             return {}
 
-    monkeypatch.setattr(actorflow.runtime.opening, "read_journal", hopeful)
+    monkeypatch.setattr(actorflow.runtime.restoring, "read_journal", hopeful)
 
     where, problems = broken_rows("delivery", storage)
 
