@@ -3,8 +3,9 @@
 from actorflow.testing.census import Census, LimiterToken, census, empty_house
 from actorflow.testing.chaos import ChaosStorage, survive_chaos
 from actorflow.testing.crash import crash_everywhere
-from actorflow.testing.crash_media import CrashableMemory, CrashableSqlite, CrashableStorage
+from actorflow.testing.crash_media import CrashableMemory, CrashableStorage
 from actorflow.testing.crash_report import CrashError, CrashReport, CrashRow
+from actorflow.testing.crash_sqlite import CrashableSqlite
 from actorflow.testing.rehydrate import rehydrate_everywhere
 from actorflow.testing.rehydrating import Rehydration, rehydrating
 from actorflow.testing.schedules import run_seeded, scheduling_seeds

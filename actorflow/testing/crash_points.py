@@ -44,7 +44,7 @@ class Moment(StrEnum):
     AFTER = "after"
     """The storage has done it, and the caller never hears."""
     TORN = "torn"
-    """The power went while the storage wrote: some of the bytes reached the disk."""
+    """Half of what the storage wrote reached the disk: the power went, or the write failed or stalled there."""
 
 
 @attrs.frozen
@@ -82,23 +82,34 @@ class CrashPoint:
     variant: int = 0
 
 
-def points_of(operations: Sequence[Operation], tears: int, faults: Sequence[Fault]) -> Iterator[CrashPoint]:
+def points_of(
+    operations: Sequence[Operation], tears: int, faults: Sequence[Fault], *, fails_halfway: bool
+) -> Iterator[CrashPoint]:
     """Enumerate every point of a run.
 
-    An operation that only reads is struck before it: afterwards nothing is different. A torn write takes the process
-    with it: one that lives sees the storage undo its half.
+    A kill after an operation that only reads would leave what a kill before it leaves. A kill tears a write in every way; the
+    ways in which a write fails while the process lives on take turns from one operation to the next.
 
     Args:
         operations: What the run did.
-        tears: In how many ways its storage can be torn.
+        tears: In how many ways a write of its storage can be torn.
         faults: Those wanted.
+        fails_halfway: Whether a write of its storage can fail with half of it on the disk, while the process lives on.
     """
     for operation in operations:
-        moments = (Moment.BEFORE, Moment.AFTER) if operation.verb in WRITES else (Moment.BEFORE,)
-        for moment in moments:
-            yield from (CrashPoint(operation, moment, fault) for fault in faults)
-        if operation.verb in WRITES and Fault.KILL in faults:
-            yield from (CrashPoint(operation, Moment.TORN, Fault.KILL, variant) for variant in range(tears))
+        writes = operation.verb in WRITES
+        yield from (CrashPoint(operation, Moment.BEFORE, fault) for fault in faults)
+        yield from (CrashPoint(operation, Moment.AFTER, fault) for fault in faults if writes or fault is not Fault.KILL)
+        if writes and tears:
+            yield from _torn(operation, tears, faults, fails_halfway)
+
+
+def _torn(operation: Operation, tears: int, faults: Sequence[Fault], fails_halfway: bool) -> Iterator[CrashPoint]:
+    for turn, fault in enumerate(faults, operation.number):
+        if fault is Fault.KILL:
+            yield from (CrashPoint(operation, Moment.TORN, fault, variant) for variant in range(tears))
+        elif fails_halfway:
+            yield CrashPoint(operation, Moment.TORN, fault, turn % tears)
 
 
 def operation_of(number: int, verb: str, arguments: tuple[Any, ...]) -> Operation:

@@ -14,7 +14,9 @@ import trio
 
 from actorflow.checkpoint.records import Checkpoint, CheckpointInfo, CheckpointKind
 from actorflow.checkpoint.storage import CheckpointStorage
+from actorflow.core.effects import PendingRequest
 from actorflow.core.snapshot import RESTARTS, Snapshot, split_table
+from actorflow.core.timers import Timer
 from actorflow.events import ExecutorInvokedEvent, RequestInfoEvent, WorkflowEvent, WorkflowRunState
 from actorflow.runtime.run_result import RunResult
 from actorflow.testing.crash_media import CrashableStorage
@@ -31,7 +33,9 @@ __all__ = [
     "decoded",
     "in_one_piece",
     "play",
+    "state_of",
     "take_up",
+    "without_runs",
 ]
 
 Answers = Callable[[RequestInfoEvent], Any] | Mapping[Any, Any]
@@ -72,6 +76,10 @@ class Scenario:
             )
         if one.id != other.id:
             raise ValueError("make_workflow makes workflows with different ids; give them one: build(id='...')")
+
+    def how(self, *, is_begun: bool) -> dict[str, Any]:
+        """How a run is begun: from the latest checkpoint, or with the input where there is none."""
+        return {"checkpoint_id": LATEST} if is_begun else {"message": self.message}
 
     async def answer(self, request: RequestInfoEvent) -> Any:
         """Answer a request."""
@@ -115,7 +123,7 @@ class Diary:
 
     def _note(self, event: WorkflowEvent) -> None:
         if isinstance(event, ExecutorInvokedEvent):
-            self.handled[event.path, event.superstep, event.executor_id, _without_runs(repr(event.data))] += 1
+            self.handled[event.path, event.superstep, event.executor_id, without_runs(repr(event.data))] += 1
 
 
 @attrs.frozen
@@ -140,20 +148,23 @@ class End:
 
     Attributes:
         turns: What each run gave.
-        state: The committed state, encoded, ids of runs aside.
+        state: The committed state, encoded, ids of runs and times of day aside.
+        dues: When what waits for a time is due, in seconds since 1970 UTC, by its key in the state.
         line: Every checkpoint, oldest first.
     """
 
     turns: list[Turn]
     state: Mapping[str, bytes]
     line: list[CheckpointInfo]
+    dues: Mapping[str, float]
 
     @classmethod
     async def of(cls, turns: list[Turn], workflow: Workflow, storage: CheckpointStorage) -> End:
         """Read it from the storage alone."""
         latest = await storage.latest(workflow_id=workflow.id)
         line = await storage.list(workflow_id=workflow.id)
-        return cls(turns, {} if latest is None else _state_of(latest, workflow), line[::-1])
+        state, dues = ({}, {}) if latest is None else state_of(latest, workflow)
+        return cls(turns, state, line[::-1], dues)
 
 
 async def in_one_piece(scenario: Scenario, medium: CrashableStorage[Any]) -> End:
@@ -169,8 +180,7 @@ async def in_one_piece(scenario: Scenario, medium: CrashableStorage[Any]) -> End
 async def take_up(scenario: Scenario, workflow: Workflow, storage: CheckpointStorage, diary: Diary) -> list[Turn]:
     """Go on from the latest checkpoint, or begin where there is none, and answer what is asked, to the end."""
     stored = await storage.latest(workflow_id=workflow.id)
-    how: dict[str, Any] = {"message": scenario.message} if stored is None else {"checkpoint_id": LATEST}
-    return await play(scenario, workflow, storage, diary, how)
+    return await play(scenario, workflow, storage, diary, scenario.how(is_begun=stored is not None))
 
 
 async def play(
@@ -210,23 +220,33 @@ def decoded(checkpoint: Checkpoint, workflow: Workflow) -> Snapshot:
     return workflow._core.definition.codec.decode(checkpoint.contents, checkpoint.superstep)  # noqa: SLF001 - the kit looks inside
 
 
-def _state_of(checkpoint: Checkpoint, workflow: Workflow) -> Mapping[str, bytes]:
-    # When executors were restarted is a time of day. Delivery ids, and the request ids made of them, begin with the id of the run that began: the one thing in which two
-    # runs of one workflow differ.
-    mark = decoded(checkpoint, workflow).mark
-    origin = mark.origin if mark else checkpoint.run_id
-    return {
-        key.replace(origin, "<run>"): value.replace(origin.encode(), b"<run>")
-        for key, value in checkpoint.contents.items()
-        if key not in _NO_STATE and split_table(key.partition("/")[0])[1] != RESTARTS
-    }
+def state_of(checkpoint: Checkpoint, workflow: Workflow) -> tuple[Mapping[str, bytes], Mapping[str, float]]:
+    """The state that a checkpoint holds, and what of it is due when; in two runs of one workflow they are the same.
+
+    Delivery ids, and the request ids made of them, begin with the id of the run that began, which is left out. When executors
+    were restarted is a time of day, and left out too; when a timer or a request is due is told beside the state.
+    """
+    snapshot = decoded(checkpoint, workflow)
+    origin = snapshot.mark.origin if snapshot.mark else checkpoint.run_id
+    encode = workflow._core.definition.codec.encode  # noqa: SLF001 - the kit looks inside
+    state, dues = {}, {}
+    for key, stored in checkpoint.contents.items():
+        table, _, name = key.partition("/")
+        if key in _NO_STATE or split_table(table)[1] == RESTARTS:
+            continue
+        known, value = key.replace(origin, "<run>"), snapshot.get((table, name))
+        if isinstance(value, Timer | PendingRequest) and value.due is not None:
+            dues[known] = value.due
+            stored = encode((table, name), attrs.evolve(value, due=0.0))  # noqa: PLW2901 - the same, time of day aside
+        state[known] = stored.replace(origin.encode(), b"<run>")
+    return state, dues
 
 
 _NO_STATE = ("chain/", "run")
 _RUN = re.compile(r"\b[0-9a-f]{32}(?=-[0-9]+-[0-9]+)")  # what a delivery id begins with, and so a request id
 
 
-def _without_runs(told: str) -> str:
+def without_runs(told: str) -> str:
     """What is told of a message that may hold request ids, ids of runs aside."""
     return _RUN.sub("<run>", told)
 

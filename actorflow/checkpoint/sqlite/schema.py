@@ -29,12 +29,14 @@ class SqliteFile:
         synchronous: "full" or "normal".
         busy_timeout: Seconds to wait for another writer.
         max_payload: Bytes that one row's payload may have.
+        vfs: Name of the SQLite file system to go through; empty for the one of this operating system.
     """
 
     path: Path
     synchronous: str
     busy_timeout: float
     max_payload: int = MAX_PAYLOAD
+    vfs: str = ""
 
     def connect(self) -> apsw.Connection:
         """Open a connection, creating the file and its tables where they are missing.
@@ -44,7 +46,7 @@ class SqliteFile:
             apsw.Error: SQLite could not; see `explain`.
         """
         self._refuse_foreign_file()
-        connection = apsw.Connection(str(self.path))
+        connection = apsw.Connection(str(self.path), vfs=self.vfs or None)
         try:
             self._prepare(connection)
         except BaseException:
