@@ -230,3 +230,61 @@ async def test_the_message_says_when_and_so_does_explain(autojump_clock: Any) ->
     assert request.due is not None
     assert request.respond("x").due == request.due
     assert SubWorkflowRequest("r", "sub", "data", "sub#1").respond("x") == SubWorkflowResponse("r", "x", "sub#1")
+
+
+@pytest.mark.parametrize("propagates", [False, True])
+@pytest.mark.parametrize("keeps", [False, True])
+async def test_a_child_in_which_a_deadline_is_still_to_come_is_not_let_go(
+    keeps: bool, propagates: bool, autojump_clock: Any
+) -> None:
+    """P8: at whatever depth the request is, its child gets the `RequestTimeout` it was promised."""
+
+    def middle() -> Workflow:
+        return nested({"a": None})
+
+    class Top(Executor):
+        @handler
+        async def begin(self, texts: list[str], ctx: WorkflowContext[list[str]]) -> None:
+            ctx.send_message(texts)
+
+        @handler
+        async def hear(self, text: str, ctx: WorkflowContext[Never, str]) -> None:
+            await ctx.yield_output(text)
+
+    sub = WorkflowExecutor(middle() if keeps else middle, "middle", propagate_requests=propagates)
+    builder = WorkflowBuilder(name="top", start_executor=Top("top")).add_edge("top", sub).add_edge(sub, "top")
+    result = await builder.build().run(["a"])
+    assert (result.outputs, result.status) == (["a: nobody @5"], IDLE)
+    assert events_of(result.events, MessageDroppedEvent) == []
+
+
+async def test_a_join_keeps_what_it_holds_for_what_a_deadline_will_bring(autojump_clock: Any) -> None:
+    """P8: the run does not end before the deadline, so nothing is incomplete for good yet."""
+
+    @executor
+    async def start(text: str, ctx: WorkflowContext[str]) -> None:
+        ctx.send_message(text)
+
+    @executor
+    async def side(text: str, ctx: WorkflowContext[str]) -> None:
+        ctx.send_message(f"side {text}")
+
+    class Sorting(Executor):
+        @handler
+        async def ignore(self, request: SubWorkflowRequest, ctx: WorkflowContext[str]) -> None:
+            pass
+
+        @handler
+        async def hand_on(self, text: str, ctx: WorkflowContext[str]) -> None:
+            ctx.send_message(text)
+
+    @executor
+    async def end(texts: list[str], ctx: WorkflowContext[Never, str]) -> None:
+        await ctx.yield_output(" + ".join(texts))
+
+    held = WorkflowBuilder(name="held", start_executor=Child)
+    builder = WorkflowBuilder(name="outer", start_executor=start).add_edge(start, side)
+    builder.add_chain([start, WorkflowExecutor(held.build, "sub", propagate_requests=False), Sorting("sorting")])
+    result = await builder.add_fan_in_edges(["sorting", side], end).build().run("x")
+    assert result.outputs == ["x: nobody @5 + side x"]
+    assert events_of(result.events, MessageDroppedEvent) == []

@@ -53,6 +53,7 @@ class Children:
     dropped: list[tuple[Names, Dropped]]
     _working: dict[str, bool] = attrs.Factory(dict)
     _asking: dict[str, bool] = attrs.Factory(dict)
+    _expecting: dict[str, bool] = attrs.Factory(dict)
 
     def _answers(self, own: Sequence[Finished]) -> Iterator[SubWorkflowResponse]:
         """The answers among what was delivered to executors that hold workflows."""
@@ -158,9 +159,9 @@ class Children:
         self.changes[place] = (answer,) if inflight is REMOVED else (*inflight, answer)
         self._working[asker] = True
 
-    def note(self, child: str, *, is_at_work: bool, is_asking: bool) -> None:
+    def note(self, child: str, *, is_at_work: bool, is_asking: bool, is_expecting: bool) -> None:
         """Remember what a child that was committed is doing now."""
-        self._working[child], self._asking[child] = is_at_work, is_asking
+        self._working[child], self._asking[child], self._expecting[child] = is_at_work, is_asking, is_expecting
 
     def alive(self) -> Iterator[str]:
         """The children there are after this commit."""
@@ -183,6 +184,11 @@ class Children:
             return False
         known = self._asking.get(child)
         return is_asking(nesting.scheme, inner) if known is None else known
+
+    def expects(self, child: str) -> bool:
+        """Whether a deadline will wake a child, or one inside it, whoever is to answer."""
+        known, inner = self._expecting.get(child), self.snapshot.children.get(child)
+        return inner is not None and inner.next_due() is not None if known is None else known
 
     def awaited(self) -> list[str]:
         """Executors that may still send because of what runs inside them."""

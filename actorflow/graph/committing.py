@@ -56,6 +56,7 @@ def commit_superstep(
     now: float = 0.0,
     settled: Iterable[PendingRequest] = (),
     awaited: Sequence[str] = (),
+    expecting: bool = False,
 ) -> Generator[Any, Any, Result]:
     """Work out what a finished superstep changes.
 
@@ -70,6 +71,7 @@ def commit_superstep(
         settled: Open requests that have an answer already, which no deadline overtakes; looked at when the conditions have
             been asked.
         awaited: Executors that may still send because of a workflow that runs inside them.
+        expecting: Whether a deadline will wake one of those, so that the run does not end here.
 
     Yields:
         What a condition or selection returned; send back its final value.
@@ -115,7 +117,17 @@ def commit_superstep(
     fired = fire_due(snapshot, now, settled, routing, changes)
     if graph.joins or strict:
         new: list[Waiting] = [*timers, *requests]
-        _settle(graph, snapshot, routing, changes, fired=fired, new=new, strict=strict, awaited=awaited)
+        _settle(
+            graph,
+            snapshot,
+            routing,
+            changes,
+            fired=fired,
+            new=new,
+            strict=strict,
+            awaited=awaited,
+            expecting=expecting,
+        )
     changes[INFLIGHT] = tuple(routing.deliveries)
     return Result(changes, routing.dropped, requests, _requests_of(fired) if fired else ())
 
@@ -128,6 +140,7 @@ def commit_arrivals(
     *,
     strict: bool = False,
     awaited: Sequence[str] = (),
+    expecting: bool = False,
 ) -> Result:
     """Work out what changes when timers and deadlines come due between supersteps: something came in from outside.
 
@@ -138,6 +151,7 @@ def commit_arrivals(
         settled: Open requests that have an answer already.
         strict: Whether what a join lets go is an error.
         awaited: Executors that may still send because of a workflow that runs inside them.
+        expecting: Whether a deadline will wake one of those, so that the run does not end here.
 
     Raises:
         UndeliverableMessageError: Strict mode, and a join that can never fire now.
@@ -145,7 +159,17 @@ def commit_arrivals(
     changes: Changes = {}
     routing = Routing(list(snapshot.inflight))
     fired = fire_due(snapshot, now, settled, routing, changes)
-    _settle(graph, snapshot, routing, changes, fired=fired, new=(), strict=strict, awaited=awaited)
+    _settle(
+        graph,
+        snapshot,
+        routing,
+        changes,
+        fired=fired,
+        new=(),
+        strict=strict,
+        awaited=awaited,
+        expecting=expecting,
+    )
     changes[INFLIGHT] = tuple(routing.deliveries)
     return Result(changes, routing.dropped, expired=_requests_of(fired))
 
@@ -168,6 +192,7 @@ def _settle(
     new: Sequence[Waiting],
     strict: bool,
     awaited: Sequence[str],
+    expecting: bool,
 ) -> None:
     """Let joins fire, and let go what they hold if the run ends here."""
     if graph.joins:
@@ -176,7 +201,7 @@ def _settle(
             wakes = wakes.copy()
             wakes.executors.update(awaited)
         _change_joins(changes, snapshot, graph, routing, wakes)
-        waits = bool(new or awaited) or snapshot.schedule.timers + len(snapshot.requests) > len(fired)
+        waits = bool(new or awaited) or expecting or snapshot.schedule.timers + len(snapshot.requests) > len(fired)
         if not routing.deliveries and not waits:
             routing.dropped.extend(drop_joins(graph, snapshot, changes))
     if strict and routing.dropped:

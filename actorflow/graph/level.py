@@ -35,6 +35,7 @@ class Level:
         outputs: What its own executors yielded.
         is_at_work: Whether it has anything to do in the next superstep, here or below.
         is_asking: Whether a request that others may have to answer is open here or below.
+        is_expecting: Whether a deadline will wake it, here or below.
         children: What runs inside its executors.
     """
 
@@ -47,6 +48,7 @@ class Level:
     outputs: list[Output] = attrs.Factory(list)
     is_at_work: bool = False
     is_asking: bool = False
+    is_expecting: bool = False
     children: Children = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -74,6 +76,7 @@ class Level:
             open_after.pop(each.id, None)
         self.is_at_work = self._has_work(result.changes) or any(map(children.works, children.alive()))
         self.is_asking = bool(open_after) or any(map(children.asks, children.alive()))
+        self.is_expecting = any(each.due is not None for each in open_after.values()) or self._expects_below
         self.total.expired += result.expired
         self.total.dropped += [(self.names, each) for each in result.dropped]
         self.requests += [LocatedRequest((), each) for each in result.requests]
@@ -92,11 +95,22 @@ class Level:
                     now=now,
                     settled=settled,
                     awaited=self.children.awaited(),
+                    expecting=self._expects_below,
                 )
             )
         return commit_arrivals(
-            scheme.graph, self.snapshot, now, settled, strict=scheme.strict, awaited=self.children.awaited()
+            scheme.graph,
+            self.snapshot,
+            now,
+            settled,
+            strict=scheme.strict,
+            awaited=self.children.awaited(),
+            expecting=self._expects_below,
         )
+
+    @property
+    def _expects_below(self) -> bool:
+        return bool(self.scheme.children) and any(map(self.children.expects, self.children.alive()))
 
     def _has_work(self, changes: Changes) -> bool:
         """Whether deliveries or timers are waiting here after this commit."""
@@ -119,9 +133,11 @@ class Level:
         except Exception as error:
             error.add_note(f"in the workflow inside executor {executor_id!r}")
             raise
-        self.children.note(child, is_at_work=level.is_at_work, is_asking=level.is_asking)
+        self.children.note(
+            child, is_at_work=level.is_at_work, is_asking=level.is_asking, is_expecting=level.is_expecting
+        )
         effects = self._effects_of(level, child, executor_id, nesting)
-        at_rest = not (level.is_at_work or level.is_asking)
+        at_rest = not (level.is_at_work or level.is_asking or level.is_expecting)
         if at_rest:
             sent, outputs = ([each.value for each in made] for made in (effects.sent, effects.outputs))
             given = snapshot.mark.origin if snapshot.mark is not None else None
