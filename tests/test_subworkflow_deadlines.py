@@ -288,3 +288,41 @@ async def test_a_join_keeps_what_it_holds_for_what_a_deadline_will_bring(autojum
     result = await builder.add_fan_in_edges(["sorting", side], end).build().run("x")
     assert result.outputs == ["x: nobody @5 + side x"]
     assert events_of(result.events, MessageDroppedEvent) == []
+
+
+async def test_a_request_is_answered_once_while_one_of_a_child_expires_under_the_same_id(autojump_clock: Any) -> None:
+    """R06: what is settled is a request, not an id."""
+    refused: list[str] = []
+
+    class Twice(InMemoryCheckpointStorage):
+        async def save(self, commit: Any) -> Any:
+            if trio.current_time() == 10 and not refused:
+                try:
+                    await run.respond("q", "second")
+                except RequestNotFoundError:
+                    refused.append("second")
+            return await super().save(commit)
+
+    class Busy(Parent):
+        @handler
+        async def begin(self, texts: list[str], ctx: WorkflowContext[str]) -> None:
+            ctx.request_info("own", str, request_id="q")
+            ctx.send_message("a", "sub")
+
+        @handler
+        async def answer(self, request: SubWorkflowRequest, ctx: WorkflowContext[SubWorkflowResponse]) -> None:
+            await trio.sleep(10)
+
+        @response_handler
+        async def told(self, own: str, said: str, ctx: WorkflowContext[Never, str]) -> None:
+            await ctx.yield_output(f"{own}: {said}")
+
+    held = WorkflowBuilder(name="held", start_executor=lambda: Child("q"))
+    builder = WorkflowBuilder(name="outer", start_executor=Busy({}), checkpoint_storage=Twice())
+    builder.add_edge("parent", WorkflowExecutor(held.build, "sub", propagate_requests=False)).add_edge("sub", "parent")
+    async with builder.build().stream(["a"], buffer=None) as run:
+        await trio.sleep(1)
+        await run.respond("q", "first")
+        result = await run.wait()
+    assert result.outputs == ["own: first", "a: nobody @10"]
+    assert refused == ["second"]

@@ -21,11 +21,12 @@ class Answers:
 
     Attributes:
         closed: Whether the run takes no more: an answer that is taken is committed, so what comes too late is refused.
-        settled: Open requests, by id, that were answered or have expired, and whose commit is to come.
+        settled: Open requests that were answered or have expired, and whose commit is to come; by identity, since children may
+            ask under an id that somebody else has open.
     """
 
     closed: bool = False
-    settled: dict[str, PendingRequest] = attrs.Factory(dict)
+    settled: dict[int, PendingRequest] = attrs.Factory(dict)
     _given: list[tuple[LocatedRequest, Any]] = attrs.Factory(list)
     _taken: list[tuple[LocatedRequest, Any]] = attrs.Factory(list)
     _arrived: trio.Event = attrs.Factory(trio.Event)
@@ -40,9 +41,9 @@ class Answers:
             RequestNotFoundError: No such request is open, or it was answered already.
             ResponseTypeError: The answer does not fit.
         """
-        unanswered = {id_: each for id_, each in requests.items() if self.settled.get(id_) is not each.request}
+        unanswered = {id_: each for id_, each in requests.items() if id(each.request) not in self.settled}
         located, answer = check_answer(unanswered, request_id, value)
-        self.settled[request_id] = located.request
+        self.settled[id(located.request)] = located.request
         self._given.append((located, answer))
         self._arrived.set()
 
@@ -54,7 +55,7 @@ class Answers:
 
     def expire(self, requests: Iterable[PendingRequest]) -> None:
         """Take no more answers to requests whose deadline has passed; the commit that says so is under way."""
-        self.settled.update({request.id: request for request in requests})
+        self.settled.update({id(request): request for request in requests})
 
     def lost(self, requests: Mapping[str, LocatedRequest]) -> list[tuple[LocatedRequest, Any]]:
         """What was given in vain: at the end of the run its requests are open still."""
