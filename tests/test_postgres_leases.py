@@ -20,6 +20,7 @@ from actorflow.checkpoint.postgres.insertion import Insertion
 from actorflow.checkpoint.postgres.storage import PostgresCheckpointStorage
 from actorflow.errors import CheckpointError, CheckpointNotFoundError, LeaseHeldError, LeaseLostError
 from actorflow.testing.storage_conformance import make_commit, make_entry
+from tests.postgres import until
 
 
 def open_storage(database, **limits):
@@ -437,6 +438,51 @@ async def test_saves_of_different_workflow_ids_are_looked_up_at_once_and_inserte
     report = await storage.fsck()
     assert report.ok, report
     assert [info.sequence for number in range(20) for info in await storage.list(f"w{number}")] == [2, 1] * 20
+
+
+async def test_what_is_large_is_not_gathered_into_one_message(database, storage, monkeypatch):
+    """A message takes up to 1 GiB, and a session that stands still while one is made is ended: each alone would pass."""
+    monkeypatch.setattr("actorflow.checkpoint.postgres.insertion._AT_ONCE", 1000)
+    await storage.save(make_commit("first", workflow_id="w"))
+    connection = storage._batches._idle[0]
+    sizes, execute = [], connection.execute
+
+    def note(query, values=None, **kwargs):
+        if query.split()[0] == "WITH":
+            payloads = values["payload"]
+            sizes.append([len(each) for each in (payloads if isinstance(payloads, list) else [payloads])])
+        return execute(query, values, **kwargs)
+
+    connection.execute = note
+    commits = [
+        attrs.evolve(make_commit(f"{number}", workflow_id=f"w{number}"), payload=b"x" * 400) for number in range(9)
+    ]
+    async with trio.open_nursery() as nursery:
+        for commit in commits:
+            nursery.start_soon(storage.save, commit)
+    assert sizes == [[400], [400] * 3, [400] * 3, [400] * 2]
+    assert {info.id for info in await storage.list()} == {"first", *map(str, range(9))}
+
+
+async def test_what_is_deleted_while_it_is_saved_again_is_written_again(database, storage):
+    """To do the same again is safe: it is there, or it is written."""
+    await storage.save(make_commit("a"))
+    first = await storage.save(make_commit("b", "a"))
+    saved = []
+
+    async def save_again():
+        saved.append(await storage.save(make_commit("b", "a")))
+
+    with database.session() as session:
+        session.execute("BEGIN")
+        session.execute("SELECT FROM workflow WHERE id = 'workflow' FOR UPDATE")
+        session.execute("DELETE FROM checkpoint WHERE id = 'b'")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(save_again)
+            await until(lambda: database.waiting(0.1))
+            session.execute("COMMIT")
+    assert [(info.id, info.sequence) for info in saved] == [("b", first.sequence)]
+    assert [info.id for info in await storage.list()] == ["b", "a"]
 
 
 async def test_of_saves_that_are_written_together_each_is_judged_by_itself(storage):

@@ -67,6 +67,9 @@ _INSERT_ALL: LiteralString = """
     INSERT INTO checkpoint ({columns}) SELECT * FROM unnest({arrays})
 """.format(columns=_COLUMNS, arrays=", ".join(f"%({name})b::{type_}[]" for name, type_ in _TYPES.items()))  # noqa: S608 - of constants
 
+# A message takes up to 1 GiB, and the server ends a session that stands still for long while the next one is made.
+_AT_ONCE = 2**24
+
 _INTEGERS = [name for name, type_ in _TYPES.items() if type_ in ("bigint", "smallint")]
 
 
@@ -105,11 +108,36 @@ class Insertion:
             leases.add_all(connection, [each.queue for each in new])
             again = iter(_look_at_all(connection, new))
             found = [next(again) if row is None else row for row in found]
-        judged = [_judged(each, connection, row) for each, row in zip(insertions, found, strict=True)]
-        rows = [values for _, values in judged if values is not None]
-        if rows:
-            connection.execute(_INSERT_ALL, _by_column(rows))
-        return [info for info, _ in judged]
+        infos, rows = [], _Rows(connection)
+        for each, row in zip(insertions, found, strict=True):
+            info, values = _judged(each, connection, row)
+            infos.append(info)
+            if values is not None:
+                rows.add(values)
+        rows.insert()
+        return infos
+
+
+@attrs.define(eq=False)
+class _Rows:
+    """Rows to be inserted as one, or as several where they are large."""
+
+    connection: psycopg.Connection
+    rows: list[dict[str, Any]] = attrs.Factory(list)
+    size: int = 0
+
+    def add(self, values: dict[str, Any]) -> None:
+        self.rows.append(values)
+        self.size += len(values["payload"])
+        if self.size >= _AT_ONCE:
+            self.insert()
+
+    def insert(self) -> None:
+        if len(self.rows) == 1:
+            self.connection.execute(_INSERT, self.rows[0])
+        elif self.rows:
+            self.connection.execute(_INSERT_ALL, _by_column(self.rows))
+        self.rows, self.size = [], 0
 
 
 def _look_at_all(connection: psycopg.Connection, insertions: Sequence[Insertion]) -> list[Any]:
@@ -142,6 +170,8 @@ def _judged(of: Insertion, connection: psycopg.Connection, row: Any) -> tuple[Ch
     overtakes = leases.check_may_write(locked, of.commit.lease)
     if there:
         header = find_header(connection, info.id)
+        if header is None:  # it was deleted while this waited for the row
+            return _judged(of, connection, connection.execute(_LOCK_AND_LOOK, _names(of), binary=True).fetchone())
         commit_rules.check_same(header, of.commit, of.place)
         return header, None
     commit_rules.check_parent(of.commit, _text(parent_workflow), of.place)

@@ -214,9 +214,10 @@ def _value(connection: psycopg.Connection, statement: LiteralString, *values: by
     return int(row[0])
 
 
-def find_header(connection: psycopg.Connection, checkpoint_id: CheckpointID) -> CheckpointInfo:
-    """The header of a checkpoint that is there."""
-    return _header(connection.execute(_FIND_HEADER, (checkpoint_id.encode(),), binary=True).fetchone())
+def find_header(connection: psycopg.Connection, checkpoint_id: CheckpointID) -> CheckpointInfo | None:
+    """The header of a checkpoint, if it is there."""
+    row = connection.execute(_FIND_HEADER, (checkpoint_id.encode(),), binary=True).fetchone()
+    return None if row is None else _header(row)
 
 
 def header_at(connection: psycopg.Connection, position: int) -> CheckpointInfo:
