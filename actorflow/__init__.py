@@ -124,7 +124,9 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_ROOMS, "PostgresCheckpointStorage"})
+    """The public names, and those that every module has; not what this one imports to find them."""
+    own = (name for name in globals() if name.startswith("__"))
+    return sorted({*own, *__all__, *_ROOMS, "PostgresCheckpointStorage"})
 
 
 def _postgres_storage() -> Any:

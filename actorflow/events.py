@@ -2,7 +2,7 @@
 
 A run emits `StartedEvent`, `StatusEvent`, then for each superstep `SuperstepStartedEvent`, the executors' events,
 `CheckpointSavedEvent` (with a storage) and `SuperstepCompletedEvent`, and at last a `StatusEvent`. A failed run emits
-one `ExecutorFailedEvent` for each executor that failed, then `FailedEvent`, then `StatusEvent`.
+one `ExecutorFailedEvent` for each attempt that failed, then `FailedEvent`, then `StatusEvent`.
 
 `to_json` and `from_json` carry every event over a wire; `actorflow.event_json.standins` tells how values are written.
 """
@@ -68,7 +68,7 @@ class WorkflowEvent:
     Attributes:
         run_id: The run that emitted it.
         sequence: 1, 2, 3, ... within the run, in the order of emission.
-        time: Seconds since the Unix epoch, taken from the clock of the trio run.
+        time: When it was emitted, in seconds since 1970 UTC by the clock of the trio run.
         superstep: The superstep it belongs to; 0 before the first.
         path: The executors that nest the emitting workflow, outermost first.
         delivery_id: The delivery it is about, as ``ctx.delivery_id`` names it; None where it is about none. No two deliveries

@@ -171,10 +171,8 @@ class Workflow(WorkflowView):
                     run.leave()
         finally:
             try:
-                if (
-                    left is not None
-                ):  # also when the run's task was cancelled from outside: Cancelled must not replace it
-                    raise left
+                if left is not None:
+                    raise left  # also when the run's task was cancelled from outside: Cancelled must not replace it
             finally:
                 del left  # its traceback leads to this frame, which must not lead back to it
         del runner, claim  # a failure's traceback, too, leads here

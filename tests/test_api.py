@@ -240,6 +240,12 @@ def test_names_are_imported_on_use_and_each_is_there():
     }
 
 
+def test_dir_shows_the_public_names_and_nothing_of_how_they_are_found():
+    shown = {name for name in dir(actorflow) if not name.startswith("_")}
+
+    assert shown == {*actorflow.__all__, "PostgresCheckpointStorage", "errors", "events", "storage", "testing"}
+
+
 def test_what_is_imported_on_use_is_what_type_checkers_are_told():
     tree = ast.parse(Path(actorflow.__file__).read_text(encoding="utf-8"))
     [told] = [node for node in tree.body if isinstance(node, ast.If)]

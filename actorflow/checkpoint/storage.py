@@ -31,9 +31,9 @@ class CheckpointStorage(Protocol):
     expiring, only by being overtaken or released: until then nobody else has written, and its holder may go on. A writer
     without a lease is refused while a lease lasts; the lease that has expired it overtakes, as an acquirer would.
 
-    **Time.** Leases go by the wall clock that the processes on one host share, or by the server's. It is read before the transaction waits
-    its turn, so a wait makes an old lease seem younger, never a young one old. A clock that is set may end a lease early
-    or late (at most twice its time to live from then); it never lets a fenced holder write.
+    **Time.** Leases go by the wall clock that the processes on one host share, or by the server's. It is read before the
+    transaction waits its turn, so a wait makes an old lease seem younger, never a young one old. A clock that is set may
+    end a lease early or late (at most twice its time to live from then); it never lets a fenced holder write.
     """
 
     async def save(self, commit: Commit) -> CheckpointInfo:
@@ -44,7 +44,7 @@ class CheckpointStorage(Protocol):
         that was overtaken hears of it even if this checkpoint is one that it had written before.
 
         In the same transaction the storage computes the digest, from the digest that the parent has there (see
-        `actorflow.checkpoint.digests.chained`), and keeps it.
+        `actorflow.storage.chained`), and keeps it.
 
         Returns:
             The header as stored, with its sequence and digest.
@@ -124,7 +124,7 @@ class CheckpointStorage(Protocol):
         What stays always: the latest of every workflow id, and what a running superstep with a journal follows. What
         stays loads as before: where it stood on something that went it is rewritten to stand alone. If its own parent
         went, it has no parent any more and names that one in `derived_from`. Its digest stays as well, for those that
-        chain to it (see `actorflow.checkpoint.digests.reseal`). Journals that follow what went, go.
+        chain to it (see `actorflow.storage.reseal`). Journals that follow what went, go.
 
         A cancellation, an error or a crash between two steps leaves the steps done that were done; calling again does
         the rest.

@@ -153,6 +153,9 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
 
         For a handler that works for long without awaiting anything. A plain function in a worker thread may also call
         ``trio.from_thread.check_cancelled()``, which raises where this is true; nothing else can end a thread.
+
+        Raises:
+            RuntimeError: Asked in a thread that trio did not start.
         """
         if trio.lowlevel.in_trio_task():
             return trio.current_effective_deadline() <= trio.current_time()
@@ -180,7 +183,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         Raises:
             ValueError: The delay is negative, or no finite length of time.
             MessageTypeError: The handler does not declare this type.
-            ContextClosedError: The handler has returned.
+            ContextClosedError: The handler has returned, or this is a lifecycle hook.
         """
         effects, spec = self._handling("send_message")
         if not spec.send_check.accepts(message):
@@ -212,7 +215,7 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
             MessageTypeError: No response handler takes such a pair, or with a timeout a `RequestTimeout`.
             ValueError: The timeout is negative, or no finite length of time.
             RequestIdError: The id belongs to an open request.
-            ContextClosedError: The handler has returned.
+            ContextClosedError: The handler has returned, or this is a lifecycle hook.
         """
         effects, _ = self._handling("request_info")
         if not self._table.can_answer(data, response_type):
@@ -241,26 +244,45 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         """Read the shared state: what the previous superstep committed, plus this executor's own writes.
 
         A mutable value is yours to change in place: the change is a write.
+
+        Args:
+            key: Its key.
+            default: What to return where there is none.
+
+        Raises:
+            ContextClosedError: The handler has returned, or this is a lifecycle hook.
         """
         return self._state("get_state").get(key, default)
 
     def has_state(self, key: str) -> bool:
-        """Whether the shared state has a key."""
+        """Whether the shared state has a key.
+
+        Raises:
+            ContextClosedError: The handler has returned, or this is a lifecycle hook.
+        """
         return self._state("has_state").has(key)
 
     def set_state(self, key: str, value: Any) -> None:
         """Write the shared state, through the key's reducer if it has one.
 
+        Args:
+            key: Its key.
+            value: What the codec knows, if the run has a storage; it is checked when the superstep commits.
+
         Raises:
             TypeError: The key is not a string.
-            ContextClosedError: The handler has returned.
+            ContextClosedError: The handler has returned, or this is a lifecycle hook.
         """
         if not isinstance(key, str):
             raise TypeError(f"a state key is a str, not {type(key).__name__} ({key!r})")
         self._state("set_state").set(key, value)
 
     def delete_state(self, key: str) -> None:
-        """Delete a key of the shared state; nothing happens if it is not there."""
+        """Delete a key of the shared state; nothing happens if it is not there.
+
+        Raises:
+            ContextClosedError: The handler has returned, or this is a lifecycle hook.
+        """
         self._state("delete_state").delete(key)
 
     # What streams at once.
@@ -272,9 +294,12 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         output may have been streamed or not. To be awaited: a handler that returns without having done so fails, so that no
         output is lost in silence.
 
+        Args:
+            value: The output, of a type the handler declares.
+
         Raises:
             MessageTypeError: The handler does not declare this type.
-            ContextClosedError: The handler has returned.
+            ContextClosedError: The handler has returned, or this is a lifecycle hook.
         """
         effects, spec = self._handling("yield_output")
         if not spec.yield_check.accepts(value):
@@ -285,10 +310,17 @@ class WorkflowContext(Generic[OutT_contra, WorkflowOutT_contra]):
         return self._stream_output(output, self._owe("yield_output"))
 
     def add_event(self, event: WorkflowEvent) -> Coroutine[Any, Any, None]:
-        """Stream an event of your own (a subclass of `WorkflowEvent`); the runtime fills in the common fields.
+        """Stream an event of your own. A slow consumer of the run's stream holds this back.
+
+        It streams now, and stays even if this attempt fails: its `delivery_id` tells whether it became void. If cancelled,
+        it may have been streamed or not. To be awaited, like `yield_output`.
+
+        Args:
+            event: An instance of a subclass of `WorkflowEvent`; the runtime fills in the common fields.
 
         Raises:
             TypeError: It is no such event, or one of the runtime's own kinds.
+            ContextClosedError: The handler has returned.
         """
         if not isinstance(event, WorkflowEvent):
             raise TypeError(f"add_event takes a WorkflowEvent, not {type(event).__name__}; subclass WorkflowEvent")

@@ -152,9 +152,8 @@ class Children:
         child = self.snapshot.find(response.child.split(":"))
         assert child is not None
         assert child.mark is not None
-        self.changes[f"{table}{RUN[0]}", RUN[1]] = RunMark(
-            child.mark.origin, child.superstep
-        )  # each turn has its limit
+        # Each turn has its own limit of supersteps.
+        self.changes[f"{table}{RUN[0]}", RUN[1]] = RunMark(child.mark.origin, child.superstep)
         self.changes[section] = REMOVED
         self.changes[place] = (answer,) if inflight is REMOVED else (*inflight, answer)
         self._working[asker] = True

@@ -121,12 +121,8 @@ class Level:
 
     def _commit_child(self, child: str, step: Step) -> Generator[Any, Any, Finished]:
         """Commit a child; returns what it did here, as if the executor that holds it had done it."""
-        executor_id = executor_of(child)
-        nesting, snapshot, names = (
-            self.scheme.children[executor_id],
-            self.snapshot.children[child],
-            (*self.names, child),
-        )
+        executor_id, names = executor_of(child), (*self.names, child)
+        nesting, snapshot = self.scheme.children[executor_id], self.snapshot.children[child]
         level = Level(nesting.scheme, snapshot, names, self.total)
         try:
             yield from level.commit(step, snapshot.superstep + (names in step.done))

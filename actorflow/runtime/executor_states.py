@@ -73,8 +73,15 @@ class ExecutorStates:
         return (typed, saved) if has_typed_state(executor) else saved
 
     async def give(self, section: Section, value: Any) -> None:
-        """Give one executor a captured state."""
-        await self._give(section, value)
+        """Give one executor a captured state; REMOVED stands for the one it began with."""
+        executor = self.stateful[section]
+        if has_typed_state(executor):
+            typed = value[0] if has_state_hooks(executor) and value is not REMOVED else value
+            executor.state = new_state(executor) if typed is REMOVED else private_copy(typed)
+        if has_state_hooks(executor):
+            saved = value[1] if has_typed_state(executor) and value is not REMOVED else value
+            given = self._initial.get(section, {}) if saved is REMOVED else saved
+            await executor.on_checkpoint_restore(private_copy(given))  # type: ignore[arg-type]
 
     async def put_back(self, snapshot: Snapshot, sections: Iterable[Section]) -> None:
         """Give executors the state a snapshot has for them; all of them, or none.
@@ -97,7 +104,7 @@ class ExecutorStates:
         before.append((section, await self.capture(self.stateful[section])))
         refusal: Exception | None = None
         try:
-            await self._give(section, snapshot.get(section))
+            await self.give(section, snapshot.get(section))
         except Exception as error:  # noqa: BLE001 - a user's hook; raised below, once what it interrupted is undone
             refusal = error
         if refusal is not None:
@@ -119,7 +126,7 @@ class ExecutorStates:
         problems: list[BaseException] = []
         for section in sorted(self.stale):
             try:
-                await self._give(section, snapshot.get(section))
+                await self.give(section, snapshot.get(section))
             except Exception as error:  # noqa: BLE001 - a user's hook; it is reported, and tried again by the next run
                 problems.append(error)
             else:
@@ -129,19 +136,9 @@ class ExecutorStates:
     async def _undo(self, before: list[tuple[Section, Any]], cause: Exception) -> None:
         for section, value in reversed(before):
             try:
-                await self._give(section, value)
+                await self.give(section, value)
             except Exception as error:  # noqa: BLE001 - noted on the error that is about to be raised
                 self.stale.add(section)
                 cause.add_note(
                     f"executor {self.stateful[section].id!r} could not be given its former state back either: {error!r}"
                 )
-
-    async def _give(self, section: Section, value: Any) -> None:
-        executor = self.stateful[section]
-        if has_typed_state(executor):
-            typed = value[0] if has_state_hooks(executor) and value is not REMOVED else value
-            executor.state = new_state(executor) if typed is REMOVED else private_copy(typed)
-        if has_state_hooks(executor):
-            saved = value[1] if has_typed_state(executor) and value is not REMOVED else value
-            given = self._initial.get(section, {}) if saved is REMOVED else saved
-            await executor.on_checkpoint_restore(private_copy(given))  # type: ignore[arg-type]

@@ -60,9 +60,8 @@ class Keeping:
         """Take over what this superstep had finished when it did not commit."""
         standing, actors = self.core.standing, self._actors
         kept, standing.finished = standing.finished, {}
-        by_delivery = {
-            id(each.delivery): each for each in kept.values()
-        }  # answers given since may have moved its place
+        # By delivery and not by place: answers that were given since may have moved it.
+        by_delivery = {id(each.delivery): each for each in kept.values()}
         for slot in actors.slots:
             slot.finished = by_delivery.get(id(slot.delivery))
         if standing.trials:
@@ -105,10 +104,8 @@ class Keeping:
         entries = {index: (slots[index].place.names, each) for index, each in finished.items()}
         try:
             await self.journal.write(head_id, entries, trials)
-        except (
-            CheckpointNotFoundError
-        ) as error:  # pruned: nothing can be resumed there, and the next commit stands alone
-            self._pruned = head_id
+        except CheckpointNotFoundError as error:
+            self._pruned = head_id  # nothing can be resumed there, and the next commit stands alone
             await self.emitter.save_failed(error)
 
     def _fail(self, error: BaseException) -> None:

@@ -29,10 +29,10 @@ __all__ = ["ChaosStorage", "survive_chaos"]
 
 
 class ChaosStorage:
-    """Passes every verb on to a storage, with trouble at points that a seed decides.
+    """Passes on to a storage what runs ask of it, with trouble at points that a seed decides.
 
     Equal seeds and equal calls give equal trouble: an OSError before or after the verb is done, an answer that never
-    comes (until the caller is cancelled) before or after, or one that comes late.
+    comes (until the caller is cancelled) before or after, or one that comes late. Tools such as `fsck` want the storage itself.
 
     Args:
         inner: The storage.
@@ -57,7 +57,9 @@ class ChaosStorage:
 
     def __getattr__(self, name: str) -> Any:
         if name not in VERBS:
-            raise AttributeError(name)
+            raise AttributeError(
+                f"ChaosStorage passes on what runs ask of a storage, and {name!r} is none of it; ask the storage itself"
+            )
         return partial(self._call, name, getattr(self._inner, name))
 
     @property
@@ -109,8 +111,13 @@ def survive_chaos(
         answers: See `crash_everywhere`.
         config: See `crash_everywhere`.
 
+    Returns:
+        The report; ask it with `ok` or `raise_if_broken`.
+
     Raises:
         ValueError: `make_workflow` makes a new id each time, or gives one object every time.
+        RuntimeError: Called from inside a trio run.
+        AssertionError: After fifty attempts a workflow is not at its end.
         Exception: What a run raised, if it was not the storage's.
     """
     scenario = Scenario(

@@ -41,6 +41,7 @@ def rehydrate_everywhere(
 
     Raises:
         ValueError: `make_workflow` makes a new id each time, or gives one object every time.
+        RuntimeError: Called from inside a trio run.
         Exception: What a run raised.
     """
     scenario = Scenario(

@@ -4,7 +4,7 @@ Example:
     ::
 
         from contextlib import asynccontextmanager
-        from actorflow.testing.storage_conformance import StorageConformance
+        from actorflow.testing import StorageConformance
 
         class TestMyStorage(StorageConformance):
             @asynccontextmanager
@@ -15,8 +15,9 @@ Example:
 The clauses are async methods named ``test_...``, to be run by pytest with pytest-trio and ``trio_mode = true`` (or
 ``pytestmark = pytest.mark.trio``). They use plain assertions, real concurrency and no sleeping; a clause that needs
 several storages opens one after the other. Clauses on the ends of leases ask for ``autojump_clock`` and let virtual time
-pass; a storage that goes by another clock than `actorflow.clock` overrides `let_pass`. Run all of them under ``autojump_clock`` too: a storage whose worker threads let
-deadlines fire breaks its users' tests (see `actorflow.threads.run_in_thread`).
+pass; a storage that goes by another clock than `actorflow.storage.wall_time` overrides `let_pass`. Run all of them under
+``autojump_clock`` too: a storage whose worker threads let deadlines fire breaks its users' tests (see
+`actorflow.storage.run_in_thread`).
 
 What the suite cannot try from inside one process is for the backend's own tests: kill -9 in the middle of a write, a
 full disk, a lost connection, a set-up raced by several processes, a holder that is stopped beyond its lease.

@@ -2,7 +2,8 @@
 
 What has to be known before a checkpoint is written is asked for in one statement, which locks the row of its workflow id.
 Where several are written together, these statements are sent one after the other without waiting for each answer, and what
-comes of them is inserted as one: the server answers twice, however many they are.
+comes of them is inserted as one: the server answers twice, however many they are, and more often only for workflow ids,
+runs and definitions that it has not met before.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from actorflow.checkpoint import commit_rules
 from actorflow.checkpoint.digests import chained
 from actorflow.checkpoint.headers import KINDS, digest_in
 from actorflow.checkpoint.postgres import leases
-from actorflow.checkpoint.postgres.rows import find_header
+from actorflow.checkpoint.postgres.rows import find_header, value_of
 from actorflow.checkpoint.records import CheckpointInfo, Commit
 from actorflow.clock import microseconds
 
@@ -211,18 +212,13 @@ def _by_column(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 def _add_definition(connection: psycopg.Connection, info: CheckpointInfo) -> int:
     name = info.workflow_name.encode()
     connection.execute("INSERT INTO definition (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,))
-    return _value(connection, "SELECT key FROM definition WHERE name = %s", name)
+    return value_of(connection, "SELECT key FROM definition WHERE name = %s", name)
 
 
 def _add_run(connection: psycopg.Connection, info: CheckpointInfo, workflow: int, definition: int) -> int:
     values = (info.run_id.encode(), workflow, definition, info.graph_signature.encode())
     add = "INSERT INTO run (id, workflow, definition, graph_signature) VALUES (%s, %s, %s, %s) RETURNING key"
-    return _value(connection, add, *values)
-
-
-def _value(connection: psycopg.Connection, statement: LiteralString, *values: bytes | int) -> int:
-    row: Any = connection.execute(statement, values).fetchone()
-    return int(row[0])
+    return value_of(connection, add, *values)
 
 
 def _bytes(text: str | None) -> bytes | None:

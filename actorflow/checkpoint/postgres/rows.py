@@ -25,6 +25,7 @@ __all__ = [
     "lineage",
     "list_headers",
     "load",
+    "value_of",
 ]
 
 _ALL = 2**63 - 1
@@ -177,7 +178,7 @@ def delete(connection: psycopg.Connection, checkpoint_id: CheckpointID | str, pl
     child: Any = connection.execute("SELECT id FROM checkpoint WHERE parent = %s LIMIT 1", (position,)).fetchone()
     if child is not None:
         raise commit_rules.has_children(checkpoint_id, child[0].decode(), place)
-    run = _value(connection, "DELETE FROM checkpoint WHERE position = %s RETURNING run", position)
+    run = value_of(connection, "DELETE FROM checkpoint WHERE position = %s RETURNING run", position)
     journal.drop_following(connection, [position])
     drop_unused_run(connection, run)
     if workflow_id is not None:
@@ -209,7 +210,8 @@ def _find(connection: psycopg.Connection, checkpoint_id: CheckpointID | str, pla
     return int(row[0])
 
 
-def _value(connection: psycopg.Connection, statement: LiteralString, *values: bytes | int) -> int:
+def value_of(connection: psycopg.Connection, statement: LiteralString, *values: bytes | int) -> int:
+    """The one number that a statement gives."""
     row: Any = connection.execute(statement, values).fetchone()
     return int(row[0])
 
