@@ -255,6 +255,10 @@ class Workflow(WorkflowView):
     # How a run begins.
 
     def _check_free(self) -> None:
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError(
+                f"workflow {self.id!r} runs within trio only: trio.run(workflow.run, message); this is another event loop"
+            )
         if self._core.holder is not None:
             raise WorkflowBusyError(self.id, None, holder=self._core.holder)
 

@@ -313,6 +313,9 @@ async def test_a_signature_the_user_vouches_for_is_taken_up_if_everything_in_it_
 def test_a_declaration_that_cannot_work_is_refused_when_the_workflow_is_built():
     with pytest.raises(UpcasterError, match="leads nowhere"):
         make(Draft, Reply, storage=None, upcasters=[Upcaster("OldDraft", "Nobody")])
+    with pytest.raises(UpcasterError) as refused:
+        make(Draft, Reply, storage=None, upcasters=[Upcaster("Zap", version=1, convert=dict)])
+    assert refused.value.__notes__ == ["given to the builder of workflow 'press'"]
     with pytest.raises(ValueError, match="restores is a list"):
         make(Draft, Reply, storage=None, restores="abc")
 

@@ -625,3 +625,16 @@ async def test_leaving_a_stream_that_nobody_reads_takes_no_time(autojump_clock: 
         assert trio.current_time() == before
         assert own_states(workflow) == {"counter": {"seen": ["x"]}, "ledger": []}
         assert not workflow._core.states.stale
+
+
+def test_a_workflow_that_is_run_outside_of_trio_says_what_to_run_it_with():
+    @executor(id="e")
+    async def idle(message: str) -> None: ...
+
+    workflow = WorkflowBuilder(name="w", start_executor=idle).build(id="w")
+
+    # As any other event loop would: the first step of the coroutine, outside of trio.
+    with pytest.raises(RuntimeError, match=r"'w' runs within trio only: trio\.run\(workflow\.run, message\)"):
+        workflow.run("x").send(None)
+
+    assert trio.run(workflow.run, "x").outputs == []

@@ -21,16 +21,19 @@ from actorflow import (
     Executor,
     InMemoryCheckpointStorage,
     SqliteCheckpointStorage,
+    Upcaster,
     WorkflowBuilder,
     WorkflowExecutor,
     executor,
     handler,
+    response_handler,
 )
 from actorflow import WorkflowContext as Context
 from actorflow.checkpoint.codec.sections import SectionCodec
 from actorflow.core.values import private_copy
 from actorflow.errors import CheckpointError, CodecError, RequestNotFoundError
 from actorflow.events import ExecutorInvokedEvent, OutputEvent, RequestInfoEvent, WorkflowRunState
+from actorflow.storage import StoredMessage
 from actorflow.testing import cancel_everywhere, scheduling_seeds
 from tests.nested_workflows import (
     Countdown,
@@ -686,3 +689,88 @@ def _forked(workflow_id):
     child = WorkflowBuilder(name="child", start_executor=lambda: first).add_edge("first", lambda: last)
     holder = WorkflowExecutor(child.build, "child", concurrency=2, allow_direct_output=True)
     return WorkflowBuilder(name="parent", start_executor=split).add_edge("split", holder).build(id=workflow_id)
+
+
+async def test_an_error_of_stored_values_says_in_which_workflow_they_are_and_whose_upcasters_are_missing():
+    """R10: parent and child have upcasters of their own, so one that is given to the parent alone does not help the child."""
+
+    def build(order, *, parent=(), child=()):
+        class Keep(Executor):
+            @handler
+            async def keep(self, message: order, ctx: Context) -> None:
+                ctx.request_info(message, bool, request_id="q")
+
+            @response_handler
+            async def answered(self, question: order, yes: bool, ctx: Context[Never, str]) -> None:
+                await ctx.yield_output(f"{question}: {yes}")
+
+        @executor(id="start")
+        async def start(message: order, ctx: Context[order]) -> None:
+            ctx.send_message(message)
+
+        keeping = WorkflowBuilder(name="keeping", start_executor=lambda: Keep("keep"), upcasters=child)
+        holder = WorkflowExecutor(keeping.build, "sub", allow_direct_output=True)
+        builder = WorkflowBuilder(name="p", start_executor=start, checkpoint_storage=storage, upcasters=parent)
+        return builder.add_edge("start", holder).build(id="p")
+
+    storage = InMemoryCheckpointStorage()
+    await build(_Order).run(_Order("tea"))
+    changed = attrs.make_class("_Order", {"item": attrs.field(type=str), "pieces": attrs.field(type=int)}, frozen=True)
+    changed.__actorflow_version__ = 2
+    upcasters = [Upcaster("_Order", version=1, convert=lambda fields: {**fields, "pieces": 1})]
+
+    with pytest.raises(CodecError) as refused:
+        await build(changed, parent=upcasters).run(checkpoint_id=LATEST)
+
+    assert refused.value.path == "child 'sub#1': request 'q'"
+    assert str(refused.value).endswith("; the builder is that of the workflow inside 'sub'")
+    result = await build(changed, child=upcasters).run(checkpoint_id=LATEST, responses={"q": True})
+    assert result.outputs == ["_Order(item='tea', pieces=1): True"]
+
+
+@attrs.frozen
+class _Order:
+    item: str
+
+
+async def test_a_value_that_cannot_be_stored_is_said_to_be_in_a_child():
+    @executor(id="keep")
+    async def keep(message: int, ctx: Context[int]) -> None:
+        ctx.set_state("it", open)
+        ctx.send_message(message)
+
+    child = WorkflowBuilder(name="child", start_executor=lambda: keep).add_edge("keep", "keep")
+    holder = WorkflowExecutor(child.build, "sub")
+    workflow = WorkflowBuilder(name="p", start_executor=holder, checkpoint_storage=InMemoryCheckpointStorage()).build()
+
+    with pytest.raises(CodecError) as refused:
+        await workflow.run(1)
+
+    assert refused.value.path == "child 'sub#1': state['it']"
+
+
+async def test_a_diff_reads_what_is_inside_workflows_that_run_inside(autojump_clock):
+    storage = InMemoryCheckpointStorage()
+
+    @executor(id="ask")
+    async def ask(text: str, ctx: Context[str]) -> None:
+        ctx.send_message("now")
+        ctx.send_message("later", delay=60)
+
+    @executor(id="take")
+    async def take(text: str, ctx: Context) -> None: ...
+
+    child = WorkflowBuilder(name="child", start_executor=lambda: ask).add_edge("ask", lambda: take)
+    spread = WorkflowBuilder(name="p", start_executor=Spread("spread"), checkpoint_storage=storage)
+    workflow = spread.add_edge("spread", WorkflowExecutor(child.build, "sub")).build(id="p")
+    await workflow.run(["a", "b"])
+
+    first, _, third, fourth = (await storage.history("p"))[:4]
+    begun = (await storage.diff(first.id, third.id)).other
+    assert begun["@sub#1|inflight/"].after == [StoredMessage("ask", "a")]
+    assert begun["input/sub#2"].after == StoredMessage("sub", "b")
+    gone_on = (await storage.diff(third.id, fourth.id)).other
+    assert gone_on["@sub#1|inflight/"].after == [StoredMessage("take", "now", ("ask",))]
+    (timer,) = (change.after for key, change in gone_on.items() if "|timer/" in key)
+    assert (timer.target_id, timer.value) == ("take", "later")
+    assert not any("|run/" in key for key in [*begun, *gone_on])

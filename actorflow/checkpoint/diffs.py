@@ -75,7 +75,8 @@ class Diff:
         joins: What fan-in joins hold, by id.
         requests: Open requests, by id.
         timers: Delayed messages, by the name of their timer.
-        other: Sections of other kinds, by section key.
+        other: Sections of other kinds, by section key; all those of workflows inside executors, as ``@orders#3|state/total``
+            of the child ``orders#3``.
         messages_added: Messages in flight in the second only, in order.
         messages_removed: Messages in flight in the first only.
         outputs_added: Outputs since the run's entry that are in the second only.

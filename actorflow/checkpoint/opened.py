@@ -10,12 +10,22 @@ import attrs
 
 from actorflow.checkpoint.codec.generic import GenericCodec
 from actorflow.checkpoint.codec.sections import CHAIN_KEY
-from actorflow.core.snapshot import EXECUTORS, INFLIGHT, JOINS, OUTPUTS, REQUESTS, RUN, STATE, TIMERS
+from actorflow.core.snapshot import (
+    EXECUTORS,
+    INFLIGHT,
+    INPUTS,
+    JOINS,
+    OUTPUTS,
+    REQUESTS,
+    RUN,
+    STATE,
+    TIMERS,
+    split_table,
+)
 from actorflow.errors import CodecError
 
 __all__ = ["StoredMessage", "StoredOutput", "StoredRequest", "StoredTimer", "open_items", "open_sections"]
 
-_BOOKKEEPING = (CHAIN_KEY, f"{RUN[0]}/{RUN[1]}")
 _ITEMS = (INFLIGHT[0], OUTPUTS)
 
 
@@ -88,17 +98,20 @@ class StoredTimer:
 def open_sections(codec: GenericCodec, sections: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
     """Decode sections that hold one value each, by table and name; those of messages and outputs are left out.
 
+    Those of workflows inside executors are all among the others, under their section keys.
+
     Raises:
         CodecError: One is damaged; names it.
     """
     tables: dict[str, dict[str, Any]] = {STATE: {}, EXECUTORS: {}, JOINS: {}, REQUESTS: {}, TIMERS: {}, "": {}}
     for key, data in sections.items():
         table, _, name = key.partition("/")
-        if key in _BOOKKEEPING or table in _ITEMS:
+        _, own = split_table(table)
+        if key == CHAIN_KEY or own == RUN[0] or table in _ITEMS:
             continue
         value = codec.decode(data, key)
-        if table in _SHAPES:
-            value = _shaped(key, partial(_SHAPES[table], codec, value))
+        if own in _SHAPES:
+            value = _shaped(key, partial(_SHAPES[own], codec, value))
         if table in tables:
             tables[table][name] = value
         else:
@@ -167,4 +180,18 @@ def _timer(codec: GenericCodec, lowered: Any) -> StoredTimer:
     return StoredTimer(due, join_id, codec.decode(data, f"message to join {join_id!r}"), (source_id,))
 
 
-_SHAPES: Mapping[str, Callable[[GenericCodec, Any], object]] = {REQUESTS: _request, TIMERS: _timer}
+def _messages(codec: GenericCodec, lowered: Any) -> list[StoredMessage]:
+    return [_message(codec, each) for each in lowered]
+
+
+def _input(codec: GenericCodec, lowered: Any) -> StoredMessage:
+    executor_id, data, *_ = lowered
+    return StoredMessage(executor_id, codec.decode(data, f"input of {executor_id!r}"))
+
+
+_SHAPES: Mapping[str, Callable[[GenericCodec, Any], object]] = {
+    REQUESTS: _request,
+    TIMERS: _timer,
+    INFLIGHT[0]: _messages,
+    INPUTS: _input,
+}

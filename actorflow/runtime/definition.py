@@ -14,6 +14,7 @@ from actorflow.checkpoint.codec.upcasters import Upcaster
 from actorflow.core.effects import OutputKind
 from actorflow.core.merge import Reducer
 from actorflow.core.naming import Naming, former_namings
+from actorflow.errors import UpcasterError
 from actorflow.graph.failures import takes_failures
 from actorflow.graph.graph import Graph
 from actorflow.graph.nesting import Nesting
@@ -100,7 +101,12 @@ class Definition:
     def codec(self) -> SectionCodec:
         """Encodes with the types this graph declares; made when a storage is first used."""
         inner = {id_: held.codec for id_, held in self._held.items()}
-        return SectionCodec(TypeRegistry(self.annotations, self.upcasters), inner)
+        try:
+            registry = TypeRegistry(self.annotations, self.upcasters)
+        except UpcasterError as error:
+            error.add_note(f"given to the builder of workflow {self.name!r}")
+            raise
+        return SectionCodec(registry, inner)
 
     @cached_property
     def failure_senders(self) -> frozenset[str]:

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from actorflow.checkpoint.codec.sections import SectionCodec
+from actorflow.checkpoint.codec.sections import SectionCodec, within
 from actorflow.checkpoint.records import CheckpointID, JournalEntry, Lease
 from actorflow.checkpoint.storage import CheckpointStorage
 from actorflow.core.effects import Finished
@@ -157,8 +157,18 @@ async def read_journal(
         each = planned[place := entry.index % PLACES]
         restarts = trials.restarts_of((each.names, each.delivery.target_id))
         if entry.index == (place + restarts * PLACES + _AFTER_RESTART if restarts else place):
-            finished[place] = codec.at(each.names).decode_finished(each.delivery, entry.payload)
+            finished[place] = _read_finished(each, entry, codec)
     return finished
+
+
+def _read_finished(each: Planned, entry: JournalEntry, codec: SectionCodec) -> Finished:
+    inner = codec.at(each.names)
+    try:
+        return inner.decode_finished(each.delivery, entry.payload)
+    except CodecError as error:
+        if not each.names:
+            raise
+        raise within(each.names, error) from error
 
 
 def _take_note(entry: JournalEntry, planned: Sequence[Planned], codec: SectionCodec, trials: Trials) -> None:

@@ -32,10 +32,26 @@ from actorflow.core.snapshot import (
 from actorflow.core.subworkflows import executor_of, is_name
 from actorflow.errors import CodecError
 
-__all__ = ["CHAIN_KEY", "SectionCodec", "section_key"]
+__all__ = ["CHAIN_KEY", "SectionCodec", "section_key", "within"]
 
 CHAIN_KEY = "chain/"
 """Not part of the state: how many deltas, of how many bytes, lie between a checkpoint and the full one below it."""
+
+
+def within(names: Sequence[str], error: CodecError) -> CodecError:
+    """The same error, told of a value of a workflow that runs inside another one.
+
+    Each has a builder, and so types and upcasters, of its own: an error that does not say which one sends its reader to
+    the wrong builder.
+
+    Args:
+        names: The children that lead to it, outermost first; at least one.
+        error: What is wrong with the value.
+    """
+    problem = str(error).removeprefix(f"{error.path}: ")
+    if "WorkflowBuilder(" in problem:
+        problem += f"; the builder is that of the workflow inside {executor_of(names[-1])!r}"
+    return CodecError(f"child {'/'.join(names)!r}: {error.path}", problem)
 
 
 def section_key(section: Section) -> str:
@@ -98,7 +114,13 @@ class SectionCodec:
         """
         table, name = section
         names, own = split_table(table)
-        return self.at(names)._encoders[own](name, value)  # noqa: SLF001 - its own kind
+        encoder = self.at(names)._encoders[own]  # noqa: SLF001 - its own kind
+        try:
+            return encoder(name, value)
+        except CodecError as error:
+            if not names:
+                raise
+            raise within(names, error) from error
 
     def at(self, names: Sequence[str]) -> SectionCodec:
         """The codec of a workflow that runs inside, by the names that lead to it.
@@ -151,9 +173,11 @@ class SectionCodec:
             raise CodecError(key, "is a section of no known kind; it was written by something newer, or is damaged")
         try:
             return decoder(name, data)
-        except (TypeError, ValueError, KeyError, IndexError) as error:
-            if isinstance(error, CodecError):
+        except CodecError as error:
+            if not names:
                 raise
+            raise within(names, error) from error
+        except (TypeError, ValueError, KeyError, IndexError) as error:
             raise CodecError(key, f"does not have the form of a stored {own} ({error})") from error
 
     def branched(self, key: str, data: bytes, workflow_id: str) -> bytes:
