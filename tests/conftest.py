@@ -44,7 +44,7 @@ def postgres_dsn(postgres_server):
 
 REHYDRATES = bool(os.environ.get("ACTORFLOW_REHYDRATE"))
 REHYDRATED = frozenset({
-    "test_joins", "test_request_deadlines", "test_requests", "test_state", "test_streams", "test_subworkflow_recovery",
+    "test_request_deadlines", "test_requests", "test_state", "test_streams", "test_subworkflow_recovery",
     "test_subworkflows", "test_supersteps", "test_supervision", "test_supervision_recovery", "test_timers",
 })  # fmt: skip
 

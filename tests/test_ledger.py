@@ -6,6 +6,7 @@ the chain's own rules, and the outcome must equal the encoded snapshot, key for 
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import attrs
@@ -267,4 +268,20 @@ def test_a_workflow_resumed_at_every_step_earns_its_full_snapshots_all_the_same(
     distances = [index for index, delta in enumerate(bench.chain) if delta.full]
 
     assert len(distances) >= 10
+    bench.check()
+
+
+def test_a_workflow_resumed_at_every_step_reads_no_more_than_a_few_times_its_state():
+    """P10: however large the state is beside what one step changes. A chain that nobody cuts grows with the history."""
+    bench, state = Bench(), 20_000
+    bench.change({("state", f"{number}"): bytes([number]) * (state // 20) for number in range(20)})
+    bench.store()
+    for number in range(300):
+        bench.change({("state", f"{number % 20}"): number.to_bytes(2) * (state // 40)})
+        bench.store()
+        bench.reload()
+
+    distances = [index for index, delta in enumerate(bench.chain) if delta.full]
+
+    assert all(later - earlier <= 20 for earlier, later in itertools.pairwise([*distances, len(bench.chain)]))
     bench.check()

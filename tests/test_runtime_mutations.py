@@ -19,6 +19,8 @@ import trio.testing
 from actorflow import InMemoryCheckpointStorage
 from tests.mutating import Mutation
 
+pytestmark = pytest.mark.not_rehydrated(reason="the tests that fail for a mutation fail for what runs keep in memory")
+
 GRAPH = "actorflow.graph"
 RUNTIME = "actorflow.runtime"
 

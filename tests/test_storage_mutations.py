@@ -221,7 +221,11 @@ async def acquired_meanwhile(database):
 
 
 async def commit_when_somebody_waits(database, other):
-    waiting = "SELECT pid FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
+    # For longer than a batch has patience: until then it may look again, by itself.
+    waiting = (
+        "SELECT pid FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock' "
+        "AND clock_timestamp() - query_start > '300 ms'"
+    )
     with trio.fail_after(10):
         while not database.execute(waiting, database.name):  # noqa: ASYNC110 - the server tells nobody
             await trio.sleep(0.001)

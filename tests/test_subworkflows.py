@@ -289,6 +289,7 @@ class Look(Executor):
         await ctx.yield_output(number)
 
 
+@pytest.mark.not_rehydrated(reason="measures what a superstep costs, and reading all of a large state back costs more")
 async def test_a_thousand_inputs_go_through_ten_places_and_a_superstep_costs_no_more_for_a_long_queue():
     """P10, P11: what a superstep looks at of the queue is what it takes from it, and one more."""
     held = WorkflowBuilder(name="c", start_executor=lambda: Look("look"))
