@@ -271,7 +271,8 @@ class RequestNotFoundError(ActorflowError, KeyError):
             way_out = f"answer one of these: {', '.join(map(repr, open_requests))}"
         else:
             way_out = (
-                "none is open here; if the request is in a checkpoint, give checkpoint_id=LATEST beside the responses"
+                "none is open here: it was answered, or its deadline has passed; if it is open in a checkpoint, give "
+                "checkpoint_id=LATEST beside the responses"
             )
         self._text = f"no open request {request_id!r}; {way_out}"
         super().__init__(self._text)

@@ -79,8 +79,8 @@ class Answers:
             return now[located.request.id] if known is not None and known.request is located.request else located
 
         for id_, each in before.items():
-            if self.settled.get(id_) is each.request:
-                self.settled[id_] = now[id_].request
+            if self.settled.pop(id(each.request), None) is not None:
+                self.settled[id(now[id_].request)] = now[id_].request
         self._given = [(renewed(located), value) for located, value in self._given]
         self._taken = [(renewed(located), value) for located, value in self._taken]
 
