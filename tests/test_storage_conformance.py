@@ -96,6 +96,12 @@ async def test_a_broken_store_fails_its_clause(store, clause, autojump_clock):
     assert all(isinstance(error, found) for error in _leaves(caught.value))
 
 
+def test_every_clause_is_broken_by_a_store():
+    clauses = {name for name in dir(StorageConformance) if name.startswith("test_")}
+
+    assert {clause for _, clause in BROKEN} == clauses
+
+
 def _leaves(error):
     if not isinstance(error, ExceptionGroup):
         return [error]
