@@ -83,8 +83,11 @@ SIGNATURES = [
     (StorageTools.diff, "self, a, b, *, types=()"),
     (StorageTools.fork, "self, checkpoint_id, *, workflow_id, state=None, types=()"),
     (StorageTools.fsck, "self, *, workflow_id=None, check=None, deep=False"),
-    (InMemoryCheckpointStorage, "*, lease_ttl=30.0, max_payload=67108864"),
-    (SqliteCheckpointStorage, "path, *, synchronous='full', busy_timeout=10.0, lease_ttl=30.0, max_payload=67108864"),
+    (InMemoryCheckpointStorage, "*, lease_ttl=30.0, lease_renewal=None, max_payload=67108864"),
+    (
+        SqliteCheckpointStorage,
+        "path, *, synchronous='full', busy_timeout=10.0, lease_ttl=30.0, lease_renewal=None, max_payload=67108864",
+    ),
     (EncryptedStorage, "storage, *, keys, current"),
     (events.to_json, "event"),
     (events.from_json, "text, types=()"),
@@ -158,7 +161,8 @@ def test_postgres_takes_what_the_protocol_says():
     storage = actorflow.PostgresCheckpointStorage
 
     assert shown(storage) == (
-        "dsn, *, schema='actorflow', lease_ttl=30.0, lock_timeout=10.0, statement_timeout=60.0, idle_timeout=5.0, "
+        "dsn, *, schema='actorflow', lease_ttl=30.0, lease_renewal=None, lock_timeout=10.0, statement_timeout=60.0, "
+        "idle_timeout=5.0, "
         "max_payload=67108864"
     )
     for verb in [name for name in vars(CheckpointStorage) if not name.startswith("_")]:

@@ -225,3 +225,28 @@ async def test_a_storage_without_leases_serves_runs_that_are_not_fenced(autojump
 
     assert result.outputs == [1.0]
     assert (await sleepy(storage).run(checkpoint_id=LATEST)).outputs == [1.0]
+
+
+@pytest.mark.parametrize(("options", "renewals"), [({}, 3), ({"lease_renewal": 4}, 7), ({"lease_renewal": 29}, 1)])
+async def test_a_run_renews_its_lease_as_often_as_the_storage_says(tmp_path, autojump_clock, options, renewals):
+    """Every third of the time to live unless told otherwise."""
+    opened = [InMemoryCheckpointStorage(**options), SqliteCheckpointStorage(tmp_path / "x.db", **options)]
+    for storage in opened:
+        count, renew = 0, storage.renew_lease
+
+        async def counted(lease, renew=renew):
+            nonlocal count
+            count += 1
+            await renew(lease)
+
+        storage.renew_lease = counted
+        with storage:
+            await sleepy(storage).run(30.5)
+        assert count == renewals
+
+
+@pytest.mark.parametrize("renewal", [0, -1, 30, 31, float("nan"), True, "1"])
+def test_a_renewal_that_would_let_the_lease_run_out_is_refused(tmp_path, renewal):
+    for make in (InMemoryCheckpointStorage, lambda **given: SqliteCheckpointStorage(tmp_path / "x.db", **given)):
+        with pytest.raises(ValueError, match="lease_renewal"):
+            make(lease_renewal=renewal)

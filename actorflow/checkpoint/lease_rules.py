@@ -17,6 +17,7 @@ __all__ = [
     "Holding",
     "check_current",
     "check_free",
+    "check_renewal",
     "check_request",
     "check_ttl",
     "check_writer",
@@ -51,6 +52,20 @@ def check_ttl(ttl: float) -> None:
     """
     if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not (ttl > 0 and math.isfinite(ttl)):
         raise ValueError(f"lease_ttl is {ttl!r}; it is seconds, more than 0 and finite")
+
+
+def check_renewal(renewal: float | None, ttl: float) -> None:
+    """Refuse a time between renewals that would let the lease run out.
+
+    Raises:
+        ValueError: It is not between 0 and the time to live.
+    """
+    if renewal is None:
+        return
+    if isinstance(renewal, bool) or not isinstance(renewal, (int, float)) or not 0 < renewal < ttl:
+        raise ValueError(
+            f"lease_renewal is {renewal!r}; it is seconds, more than 0 and less than lease_ttl={ttl!r}, or None for a third of that"
+        )
 
 
 def check_request(workflow_id: str, owner: str) -> None:

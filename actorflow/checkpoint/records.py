@@ -124,6 +124,7 @@ class Lease:
         host: Host name and process id of the holder, for people.
         epoch: Higher than that of every earlier lease of the workflow id.
         ttl: Seconds from being acquired or renewed to expiring.
+        renewal: Seconds from one renewal to the next while a run lasts; None for a third of `ttl`.
     """
 
     workflow_id: str
@@ -131,6 +132,7 @@ class Lease:
     host: str
     epoch: int
     ttl: float
+    renewal: float | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -85,7 +85,7 @@ class LeaseKeeper:
         self._quiet_until = until if math.isfinite(until) and runs_on_virtual_time() else -math.inf
 
     async def renew(self, lost: Callable[[LeaseLostError], None]) -> None:
-        """Renew at a third of the time to live, until `stop_renewing`.
+        """Renew again and again, as the lease says or at a third of its time to live, until `stop_renewing`.
 
         A storage that cannot be reached is asked again; only when the time to live has passed without an answer, the
         lease counts as lost, because another may hold it by now.
@@ -94,11 +94,12 @@ class LeaseKeeper:
             lost: Told, once, that the lease is lost.
         """
         with self._renewing:
-            pause, expires = self.lease.ttl / 3, trio.current_time() + self.lease.ttl
+            pause = between = self.lease.renewal or self.lease.ttl / 3
+            expires = trio.current_time() + self.lease.ttl
             while True:
                 await trio.sleep(pause)
                 quiet = max(0.0, self._quiet_until - trio.current_time())
-                pause = self.lease.ttl / 3 + quiet
+                pause = between + quiet
                 error: LeaseLostError | CheckpointError | None = CheckpointError("the storage did not answer in time")
                 with trio.move_on_at(expires):
                     error = await self._renew_once(self.lease.ttl + quiet)

@@ -18,9 +18,11 @@ class Leases:
 
     Attributes:
         ttl: Seconds a lease lasts.
+        renewal: Seconds between renewals; None for a third of that.
     """
 
     ttl: float
+    renewal: float | None = None
     _epoch: int = attrs.field(default=0, init=False)
     _holdings: dict[str, Holding] = attrs.field(factory=dict, init=False)
 
@@ -28,7 +30,14 @@ class Leases:
         """Grant a lease with a new epoch, in the place of one that is over."""
         check_free(self._holdings.get(workflow_id), owner, now)
         self._epoch += 1
-        lease = Lease(workflow_id=workflow_id, owner=owner, host=this_host(), epoch=self._epoch, ttl=self.ttl)
+        lease = Lease(
+            workflow_id=workflow_id,
+            owner=owner,
+            host=this_host(),
+            epoch=self._epoch,
+            ttl=self.ttl,
+            renewal=self.renewal,
+        )
         self._holdings[workflow_id] = Holding(lease, now, now + lease.ttl)
         return lease
 

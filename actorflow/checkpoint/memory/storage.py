@@ -55,6 +55,7 @@ class InMemoryCheckpointStorage(StorageTools):
 
     Args:
         lease_ttl: Seconds after which a lease that is not renewed may be overtaken.
+        lease_renewal: Seconds between renewals of a lease while its run lasts; a third of `lease_ttl` if None.
         max_payload: Bytes that one checkpoint, or one entry of the journal, may take; more is refused when it is saved. A
             full checkpoint holds the whole state, so that has to fit.
 
@@ -62,15 +63,22 @@ class InMemoryCheckpointStorage(StorageTools):
         ValueError: An argument is none of these.
     """
 
-    def __init__(self, *, lease_ttl: float = 30.0, max_payload: int = commit_rules.MAX_PAYLOAD) -> None:
+    def __init__(
+        self,
+        *,
+        lease_ttl: float = 30.0,
+        lease_renewal: float | None = None,
+        max_payload: int = commit_rules.MAX_PAYLOAD,
+    ) -> None:
         lease_rules.check_ttl(lease_ttl)
+        lease_rules.check_renewal(lease_renewal, lease_ttl)
         commit_rules.check_max_payload(max_payload)
         self._max_payload = max_payload
         self._position = 0
         self._records: dict[str, _Record] = {}  # in order of writing, as are the two below
         self._workflows: dict[str, dict[str, _Record]] = {}
         self._children: dict[str, dict[str, _Record]] = {}
-        self._leases = Leases(float(lease_ttl))
+        self._leases = Leases(float(lease_ttl), lease_renewal)
         self._journal = Journal()
 
     def __repr__(self) -> str:

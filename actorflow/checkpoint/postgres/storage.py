@@ -68,6 +68,7 @@ class PostgresCheckpointStorage(StorageTools):
         dsn: A connection string or URI of libpq; what it leaves out comes from the ``PG...`` environment variables.
         schema: The schema, of this storage alone. Up to 63 bytes of UTF-8.
         lease_ttl: Seconds after which a lease that is not renewed may be overtaken.
+        lease_renewal: Seconds between renewals of a lease while its run lasts; a third of `lease_ttl` if None.
         lock_timeout: Seconds to wait for a row that another session has locked.
         statement_timeout: Seconds a statement may take.
         idle_timeout: Seconds a process may stand still in the middle of a transaction.
@@ -85,12 +86,14 @@ class PostgresCheckpointStorage(StorageTools):
         *,
         schema: str = "actorflow",
         lease_ttl: float = 30.0,
+        lease_renewal: float | None = None,
         lock_timeout: float = 10.0,
         statement_timeout: float = 60.0,
         idle_timeout: float = 5.0,
         max_payload: int = commit_rules.MAX_PAYLOAD,
     ) -> None:
         lease_rules.check_ttl(lease_ttl)
+        lease_rules.check_renewal(lease_renewal, lease_ttl)
         commit_rules.check_max_payload(max_payload, _LARGEST_PAYLOAD)
         _check_schema(schema)
         limits = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout, "idle_timeout": idle_timeout}
@@ -111,6 +114,7 @@ class PostgresCheckpointStorage(StorageTools):
         self._reading = trio.CapacityLimiter(_READERS)
         self._waiting = trio.CapacityLimiter(_WAITERS)
         self._lease_ttl = float(lease_ttl)
+        self._lease_renewal = lease_renewal
         self._max_payload = max_payload
 
     def __repr__(self) -> str:
@@ -188,7 +192,8 @@ class PostgresCheckpointStorage(StorageTools):
         """Take the lease of a workflow id; see `CheckpointStorage.acquire_lease`."""
         lease_rules.check_request(workflow_id, owner)
         ttl, now = self._lease_ttl, _virtual_time()
-        return await self._write(partial(leases.acquire, workflow_id=workflow_id, owner=owner, ttl=ttl, now=now))
+        work = partial(leases.acquire, workflow_id=workflow_id, owner=owner, ttl=ttl, now=now)
+        return attrs.evolve(await self._write(work), renewal=self._lease_renewal)
 
     async def renew_lease(self, lease: Lease) -> None:
         """Let a lease last from now on; see `CheckpointStorage.renew_lease`."""

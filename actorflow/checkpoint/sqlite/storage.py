@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+import attrs
 import trio
 
 from actorflow.checkpoint import commit_rules, lease_rules
@@ -50,6 +51,7 @@ class SqliteCheckpointStorage(StorageTools):
             and as safe against a crash of the process; a power cut may take the last commits, never mix or tear them.
         busy_timeout: Seconds to wait for another process that is writing.
         lease_ttl: Seconds after which a lease that is not renewed may be overtaken.
+        lease_renewal: Seconds between renewals of a lease while its run lasts; a third of `lease_ttl` if None.
         max_payload: Bytes that one checkpoint, or one entry of the journal, may take, at most 1,000,000,000; more is refused
             when it is saved, and when it is found in the file. A full checkpoint holds the whole state, so that has to fit.
 
@@ -64,6 +66,7 @@ class SqliteCheckpointStorage(StorageTools):
         synchronous: Literal["full", "normal"] = "full",
         busy_timeout: float = 10.0,
         lease_ttl: float = 30.0,
+        lease_renewal: float | None = None,
         max_payload: int = commit_rules.MAX_PAYLOAD,
     ) -> None:
         if synchronous not in ("full", "normal"):
@@ -71,6 +74,7 @@ class SqliteCheckpointStorage(StorageTools):
         if not 0 <= busy_timeout <= 1_000_000:
             raise ValueError(f"busy_timeout is {busy_timeout!r}; it is seconds, 0 to 1000000")
         lease_rules.check_ttl(lease_ttl)
+        lease_rules.check_renewal(lease_renewal, lease_ttl)
         commit_rules.check_max_payload(max_payload, _LARGEST_PAYLOAD)
         name = os.fspath(path)
         if name in ("", ":memory:") or not commit_rules.is_storable(name):
@@ -83,6 +87,7 @@ class SqliteCheckpointStorage(StorageTools):
         self._reading = trio.CapacityLimiter(_READERS)
         self._place = str(self._file.path)
         self._lease_ttl = float(lease_ttl)
+        self._lease_renewal = lease_renewal
 
     def __repr__(self) -> str:
         return f"SqliteCheckpointStorage({self._place!r}, synchronous={self._file.synchronous!r})"
@@ -158,7 +163,7 @@ class SqliteCheckpointStorage(StorageTools):
         """Take the lease of a workflow id; see `CheckpointStorage.acquire_lease`."""
         lease_rules.check_request(workflow_id, owner)
         work = partial(leases.acquire, workflow_id=workflow_id, owner=owner, ttl=self._lease_ttl, now=wall_time())
-        return await self._commits.submit(work)
+        return attrs.evolve(await self._commits.submit(work), renewal=self._lease_renewal)
 
     async def renew_lease(self, lease: Lease) -> None:
         """Let a lease last from now on; see `CheckpointStorage.renew_lease`."""
