@@ -250,20 +250,6 @@ async def test_a_failed_save_fails_the_run_and_the_head_stays(durability, failin
     assert standing(workflow) == standing(rebuilt)
 
 
-async def test_when_a_failed_save_is_told_of_nothing_of_its_superstep_is_there_to_be_seen():
-    """P3: not for a moment, where the save came before the superstep counted as committed."""
-    workflow = countdown(Troubled(failing={2}))
-    seen = []
-    async with workflow.stream(2, buffer=0) as run:
-        async for event in run.events:
-            if isinstance(event, CheckpointFailedEvent):
-                seen.append(standing(workflow)[0])
-        with pytest.raises(CheckpointError, match="disk full"):
-            await run.wait()
-
-    assert seen == [0]
-
-
 async def _restore(workflow, header):
     """Stand on a checkpoint without going on: a run that is cancelled before its first superstep."""
     async with workflow.stream(checkpoint_id=header.id, buffer=0) as run:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from actorflow.checkpoint.memory.storage import InMemoryCheckpointStorage
 from actorflow.testing.storage_conformance import make_commit, make_entry
 
@@ -46,3 +48,9 @@ async def test_a_deleted_checkpoint_leaves_nothing_behind():
     assert (storage._records, storage._workflows, storage._children) == ({}, {}, {})
     assert (storage._leases._holdings, storage._journal._entries) == ({}, {})
     assert repr(storage) == "<InMemoryCheckpointStorage with 0 checkpoints>"
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True, "1"])
+def test_a_limit_of_payloads_that_is_none_is_refused(size):
+    with pytest.raises(ValueError, match="max_payload"):
+        InMemoryCheckpointStorage(max_payload=size)
