@@ -249,8 +249,8 @@ class InMemoryCheckpointStorage(StorageTools):
         siblings = self._workflows.setdefault(given.workflow_id, {})
         sequence = _newest(siblings).info.sequence + 1 if siblings else 1
         parent = self._records.get(given.parent_id) if given.parent_id is not None else None
-        info = attrs.evolve(given, sequence=sequence)
-        info = chained(info, commit.payload, commit.full, parent.info.digest if parent else "")
+        digest = parent.info.digest if parent else ""
+        info = chained(given, commit.payload, commit.full, digest, sequence)
         self._position += 1
         record = _Record(self._position, info, commit.payload, commit.full)
         self._records[info.id] = siblings[info.id] = record

@@ -182,7 +182,7 @@ def _judged(of: Insertion, connection: psycopg.Connection, row: Any) -> tuple[Ch
     if overtakes:
         locked.end_lease(connection)
     digest = digest_in(parent_digest, info.parent_id)
-    info = chained(attrs.evolve(info, sequence=sequence), of.commit.payload, of.commit.full, digest)
+    info = chained(info, of.commit.payload, of.commit.full, digest, sequence)
     keys = {"parent": parent, "workflow": locked.key, "definition": definition, "run": run}
     return info, {**keys, **_values(info, of.commit)}
 
