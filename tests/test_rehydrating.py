@@ -25,7 +25,10 @@ from actorflow import (
     response_handler,
 )
 from actorflow.checkpoint.codec.sections import SectionCodec
+from actorflow.core.effects import PendingRequest
+from actorflow.core.subworkflows import LocatedRequest
 from actorflow.errors import CheckpointError, CodecError, RequestNotFoundError
+from actorflow.runtime.answers import Answers
 from actorflow.runtime.runner import Runner
 from actorflow.testing import rehydrating
 from tests.nested_workflows import around
@@ -252,3 +255,18 @@ def test_after_the_block_runs_are_left_alone():
         assert actorflow.workflow.Runner is not Runner
 
     assert actorflow.workflow.Runner is Runner
+
+
+@pytest.mark.parametrize("how", ["answered", "expired"])
+def test_what_is_settled_is_settled_when_its_request_was_read_back(how):
+    """R05, R06: a request that was read back is another object, and takes no second answer."""
+    before, now = ({"q": LocatedRequest((), PendingRequest("q", "ask", None, int))} for _ in range(2))
+    answers = Answers()
+    if how == "answered":
+        answers.give(before, "q", 1)
+    else:
+        answers.expire([before["q"].request])
+    answers.stand_on(before, now)
+    with pytest.raises(RequestNotFoundError, match="'q'"):
+        answers.give(now, "q", 2)
+    assert [(each, value) for each, value in answers.take()] == ([(now["q"], 1)] if how == "answered" else [])
