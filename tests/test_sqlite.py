@@ -611,3 +611,31 @@ def test_the_package_leaves_no_thread_of_its_own_behind(path):
         trio.run(storage.save, make_commit("a"))
         assert all("Trio" in thread.name or thread is threading.main_thread() for thread in threading.enumerate())
     assert Path(path).exists()
+
+
+async def test_one_that_is_refused_costs_the_others_of_its_batch_no_sync_each(path):
+    """Group commit: they are written again together, in one transaction, and it alone fails."""
+    with SqliteCheckpointStorage(path) as storage:
+        await storage.list()
+        await storage.save(make_commit("taken"))
+        statements, refused = [], []
+        storage._writer._connection.set_exec_trace(
+            lambda _cursor, statement, _values: statements.append(statement) or True
+        )
+
+        async def save(commit):
+            try:
+                await storage.save(commit)
+            except CheckpointError as error:
+                refused.append(str(error))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(save, make_commit("leads", workflow_id="leads"))
+            await trio.testing.wait_all_tasks_blocked()
+            for number in range(20):
+                nursery.start_soon(save, make_commit(f"{number}", workflow_id=f"of {number}"))
+            nursery.start_soon(save, make_commit("taken", workflow_id="another"))
+        assert len(refused) == 1
+        assert "checkpoint id 'taken' is taken" in refused[0]
+        assert len(await storage.list()) == 22
+        assert statements.count("COMMIT") <= 4
