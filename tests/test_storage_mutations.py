@@ -132,7 +132,7 @@ IN_POSTGRES = (
     Mutation("any head's entries are read", f"{POSTGRES}.journal._READ", "AND follows =", "AND 0 <=", ASKED),
     Mutation("a deleted head's entries stay", f"{POSTGRES}.rows.delete", "journal.drop_following(connection, [position])", "pass", SOUND),
     Mutation("the head of a journal goes", f"{POSTGRES}.journal._FOLLOWED", "t.now < w.expires", "t.now > w.expires", FOLLOWS),
-    Mutation("the chain of digests is cut", f"{POSTGRES}.insertion._judged", "of.commit.full, digest)", "of.commit.full, '')", CHAINS),
+    Mutation("the chain of digests is cut", f"{POSTGRES}.insertion._judged", "of.commit.full, digest, sequence)", "of.commit.full, '', sequence)", CHAINS),
     Mutation("a retry is written again", f"{POSTGRES}.insertion._judged", "if there:", "if False:", RETRY),
     Mutation("a chain ends too early", f"{POSTGRES}.rows._CHAIN", "WHERE NOT line.is_full", "WHERE FALSE", REPLAY),
     Mutation("what is cut off is not rewritten", f"{POSTGRES}.pruning._CUT_OFF_AND_REWRITE", "payload = %s", "payload = substr(payload, 1) || substr(%s::bytea, 1, 0)", LEFT),
